@@ -1,0 +1,57 @@
+"""Checks on arguments, with messages that say what was expected, what came, and what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from torch import Tensor
+
+
+class UserError(ValueError):
+    """An error whose message is for the person at the keyboard: a bad file, name, setting or data set."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Word a hint that offers the names nearest to one that is unknown.
+
+    Example:
+        >>> nearest("vim_tinny", ["vim_tiny", "vim_base"])
+        "the nearest are ['vim_tiny']"
+        >>> nearest("q", ["vim_tiny"])
+        "it must be one of ['vim_tiny']"
+    """
+    known = sorted(names)
+    close = get_close_matches(name, known)
+    return f"the nearest are {close}" if close else f"it must be one of {known}"
+
+
+def check_axes(where: str, sizes: dict[str, int], **tensors: tuple[Tensor | None, str]) -> None:
+    """Check that tensors have the named axes, and that one name always means one size.
+
+    Args:
+        where: the public function that is checking, named in the message.
+        sizes: sizes known so far; filled in as names are met.
+        tensors: argument name to (tensor, axis names), e.g. ``x=(x, "batch length channels")``;
+            an argument that is None is left out.
+
+    Raises:
+        ValueError: an axis is missing, or a name has two sizes.
+
+    Example:
+        >>> import torch
+        >>> check_axes("f", sizes := {}, x=(torch.zeros(2, 5), "batch length"))
+        >>> sizes
+        {'batch': 2, 'length': 5}
+    """
+    for name, (tensor, axes) in tensors.items():
+        if tensor is None:
+            continue
+        names = axes.split()
+        shape = tuple(tensor.shape)
+        if len(shape) != len(names):
+            raise ValueError(f"{where}: {name} must be ({', '.join(names)}), got shape {shape}.")
+        for axis, size in zip(names, shape, strict=True):
+            if sizes.setdefault(axis, size) != size:
+                raise ValueError(
+                    f"{where}: {name} has {axis}={size} in shape {shape}, "
+                    f"but an earlier argument has {axis}={sizes[axis]}."
+                )

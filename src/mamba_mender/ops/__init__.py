@@ -1,0 +1,8 @@
+"""Pure functions on tensors. The only package that knows which kernel runs."""
+
+from mamba_mender.ops.backends import Backend, available_backends
+from mamba_mender.ops.conv import causal_conv1d
+from mamba_mender.ops.linear_scan import linear_scan
+from mamba_mender.ops.scan import selective_scan
+
+__all__ = ["Backend", "available_backends", "causal_conv1d", "linear_scan", "selective_scan"]
