@@ -1,1 +1,7 @@
+"""Networks, and the functions that build, save and load them."""
 
+from mamba_mender.models.create import create_model, list_models
+from mamba_mender.models.position import resize_position
+from mamba_mender.models.vim import Vim
+
+__all__ = ["Vim", "create_model", "list_models", "resize_position"]
