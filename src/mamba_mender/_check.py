@@ -1,9 +1,13 @@
 """Checks on arguments, with messages that say what was expected, what came, and what to do."""
 
+from __future__ import annotations  # Tensor is only a type here: the command line must not wait for torch
+
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class UserError(ValueError):

@@ -1,0 +1,80 @@
+# Two commands are all it takes: `make demo` and `make test`. `make help` lists the rest.
+# Settings: PYTHON=python3.12 (any Python >= 3.11), VENV=.venv, ARGS="..." (passed on to pytest or to the demo).
+# Packages come from wherever your pip is set up to look.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+PY := $(VENV)/bin/python
+SOURCES := pyproject.toml constraints.txt CMakeLists.txt src/mamba_mender/__init__.py $(wildcard src/mamba_mender/ops/csrc/*)
+BENCHMARKS := $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))
+INSTALL := $(PY) -m pip install --quiet --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench clean tools compiler
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/.demo ## find and mend the flaw of a small Vim on decoy digits; about two minutes
+	$(VENV)/bin/mamba-mender mend $(ARGS)
+
+test: $(VENV)/.test ## run the tests, with the C++ kernels required
+	$(PY) -m pytest --require cpu $(ARGS)
+
+# $(call stage,NAME,COMMAND): run a command, and print what it took
+stage = @echo "== $(1)"; start=$$(date +%s); $(2) || { echo "== $(1) failed after $$(($$(date +%s) - start)) s"; exit 1; }; \
+	echo "== $(1) passed in $$(($$(date +%s) - start)) s"
+
+check: $(VENV)/.test ## all that has to pass before a change lands: style, types, tests, quick benchmarks
+	$(call stage,ruff check,$(PY) -m ruff check)
+	$(call stage,ruff format,$(PY) -m ruff format --check)
+	$(call stage,pyright,$(PY) -m pyright --pythonpath $(PY))
+	$(call stage,pytest,$(PY) -m pytest --require cpu --durations 10 $(ARGS))
+	$(call stage,quick benchmarks,(for file in $(BENCHMARKS); do echo "-- $$file"; $(PY) $$file --quick || exit 1; done))
+
+bench: $(VENV)/.bench ## run every benchmark in full; hours
+	for file in $(BENCHMARKS); do echo "-- $$file"; $(PY) $$file || exit 1; done
+
+clean: ## remove the environment, the build tree and caches; your runs stay
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# What has to be there before anything is installed.
+tools:
+	@command -v $(PYTHON) >/dev/null || { echo "make: '$(PYTHON)' is not there; install Python >= 3.11, or name one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "make: $$($(PYTHON) --version) is too old; install Python >= 3.11, or name one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo "make: $(PYTHON) cannot make virtual environments; install them (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+
+compiler: tools
+	@command -v "$${CXX:-c++}" >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || \
+		{ echo "make: no C++ compiler; install one with C++17 (Debian, Ubuntu: apt install g++), or name one in CXX"; exit 1; }
+	@$(PYTHON) -c 'import pathlib, sysconfig, sys; sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").is_file())' || \
+		{ echo "make: Python.h is not there; install Python's headers (Debian, Ubuntu: apt install python3-dev)"; exit 1; }
+
+# Stamps: what is installed is installed again only when what it depends on has changed.
+# torch comes first and alone, so that nothing that follows can choose another.
+$(VENV)/.torch: constraints.txt | tools
+	@echo "== installing torch into $(VENV) (once; minutes)"
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(INSTALL) torch
+	@touch $@
+
+$(VENV)/.demo: $(SOURCES) $(VENV)/.torch
+	@echo "== installing mamba-mender"
+	@$(INSTALL) --editable .
+	@$(PY) -c 'import importlib.util as u, sys; sys.exit(u.find_spec("mamba_mender._C") is None)' || \
+		echo "make: the C++ kernels were not built, so this will be slow; 'make compiler' says what is missing"
+	@touch $@
+
+$(VENV)/.test: $(SOURCES) $(VENV)/.torch | compiler
+	@echo "== installing mamba-mender, its kernels and what the tests need"
+	@MAMBA_MENDER_REQUIRE_KERNEL=1 $(INSTALL) --editable '.[test]'
+	@touch $(VENV)/.demo $@
+
+$(VENV)/.bench: $(VENV)/.test
+	@echo "== installing the implementations that ours is timed against"
+	@MAMBA_MENDER_REQUIRE_KERNEL=1 $(INSTALL) --editable '.[test,bench]'
+	@touch $@
