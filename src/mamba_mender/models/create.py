@@ -1,11 +1,13 @@
 """Models by name."""
 
+import inspect
 from fnmatch import fnmatchcase
 from typing import Any
 
 from mamba_mender._check import UserError, nearest
 from mamba_mender.models.vim import Vim
 
+_SETTINGS = set(inspect.signature(Vim).parameters)
 _MODELS: dict[str, dict[str, Any]] = {
     "vim_tiny": {"embed_dim": 192, "depth": 24, "patch_size": 16},
     "vim_small": {"embed_dim": 384, "depth": 24, "patch_size": 16},
@@ -52,15 +54,12 @@ def create_model(
     full_name = _ALIASES.get(name, name)
     if full_name not in _MODELS:
         raise UserError(f"create_model: no model {name!r}; {nearest(name, [*_MODELS, *_ALIASES])}.")
-    settings = _MODELS[full_name] | {"name": full_name} | overrides
-    if unknown := settings.keys() - Vim.__init__.__kwdefaults__.keys():
-        raise UserError(
-            f"create_model: {full_name} has no setting {min(unknown)!r}; "
-            f"{nearest(min(unknown), Vim.__init__.__kwdefaults__)}."
-        )
+    if unknown := sorted(overrides.keys() - _SETTINGS):
+        raise UserError(f"create_model: {full_name} has no setting {unknown[0]!r}; {nearest(unknown[0], _SETTINGS)}.")
+    settings: dict[str, Any] = _MODELS[full_name] | {"name": full_name} | overrides
     if patch_size is not None:
         settings["patch_size"] = patch_size
-    return Vim(**settings | {"num_classes": num_classes, "img_size": img_size, "in_chans": in_chans})
+    return Vim(num_classes=num_classes, img_size=img_size, in_chans=in_chans, **settings)
 
 
 def list_models(pattern: str = "*") -> list[str]:

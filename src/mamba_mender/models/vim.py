@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from mamba_mender._check import UserError
 from mamba_mender.models.position import resize_position
 from mamba_mender.nn import BidirectionalMixer, Block, PatchEmbed, RMSNorm, StatePoint
 
@@ -36,7 +37,8 @@ class Vim(nn.Module):
         (batch, in_chans, height, width) in, (batch, num_classes) out.
 
     Raises:
-        ValueError: a size or rate is out of range, or images of another size come in.
+        UserError: a size or a choice is out of range.
+        ValueError: images of another size come in.
 
     Example:
         >>> model = Vim(img_size=8, patch_size=4, in_chans=1, num_classes=3, embed_dim=16, depth=1)
@@ -66,12 +68,12 @@ class Vim(nn.Module):
         height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
         stride = patch_size if stride is None else stride
         if min(embed_dim, depth, d_state) < 1 or num_classes < 0:
-            raise ValueError(
+            raise UserError(
                 f"Vim: embed_dim, depth and d_state must be at least 1 and num_classes at least 0, "
                 f"got {embed_dim}, {depth}, {d_state} and {num_classes}."
             )
         if pool not in ("class", "mean"):
-            raise ValueError(f"Vim: pool must be 'class' or 'mean', got {pool!r}.")
+            raise UserError(f"Vim: pool must be 'class' or 'mean', got {pool!r}.")
         self.config: dict[str, Any] = {
             "img_size": [height, width],
             "patch_size": patch_size,
@@ -93,13 +95,12 @@ class Vim(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim)) if pool == "class" else None
         self.pos_embed = nn.Parameter(torch.zeros(1, tokens, embed_dim))
         self.embedding = StatePoint("h")
+        mixers = [BidirectionalMixer(embed_dim, d_state=d_state, init=init) for _ in range(depth)]
         rates = [drop_path_rate * i / max(depth - 1, 1) for i in range(depth)]
-        self.layers = nn.ModuleList(
-            Block(embed_dim, BidirectionalMixer(embed_dim, d_state=d_state, init=init), rate) for rate in rates
-        )
+        self.layers = nn.ModuleList(Block(embed_dim, *layer) for layer in zip(mixers, rates, strict=True))
         self.norm_f = RMSNorm(embed_dim)
         self.head = _make_head(embed_dim, num_classes)
-        self._init_weights()
+        self._draw_weights(mixers)
 
     @property
     def img_size(self) -> tuple[int, int]:
@@ -168,16 +169,17 @@ class Vim(nn.Module):
             if parameter.dim() == 1 or name.rpartition(".")[2] in whole
         }
 
-    def _init_weights(self) -> None:
+    @torch.no_grad()
+    def _draw_weights(self, mixers: list[BidirectionalMixer]) -> None:
+        """Draw what is not drawn where it is made, as the published code does."""
         for table in (self.pos_embed, self.cls_token):
             if table is not None:
                 nn.init.trunc_normal_(table, std=0.02)
-        fan_in = self.patch_embed.proj.weight[0].numel()
-        nn.init.trunc_normal_(self.patch_embed.proj.weight, std=fan_in**-0.5)
-        nn.init.zeros_(self.patch_embed.proj.bias)
-        with torch.no_grad():
-            for layer in self.layers:
-                layer.mixer.out_proj.weight.div_(math.sqrt(len(self.layers)))
+        proj = self.patch_embed.proj
+        nn.init.trunc_normal_(proj.weight, std=proj.weight[0].numel() ** -0.5)
+        nn.init.zeros_(proj.get_parameter("bias"))
+        for mixer in mixers:
+            mixer.out_proj.weight.div_(math.sqrt(len(mixers)))  # the stream's variance shall not grow with depth
 
 
 def _make_head(features: int, num_classes: int) -> nn.Module:

@@ -6,9 +6,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from mamba_mender.nn.branch import init_A_log, init_step_sizes, selective_branch
+from mamba_mender.nn.branch import selective_branch
 from mamba_mender.nn.causal_conv import CausalConv1d
 from mamba_mender.nn.scan import Scan
+from mamba_mender.nn.start import decay_logarithms, draw_step_sizes
 from mamba_mender.nn.state_point import StatePoint
 
 
@@ -61,13 +62,13 @@ class BidirectionalMixer(nn.Module):
         self.x_proj_b = nn.Linear(channels, dt_rank + 2 * d_state, bias=False)
         self.dt_proj = nn.Linear(dt_rank, channels)
         self.dt_proj_b = nn.Linear(dt_rank, channels)
-        self.A_log = nn.Parameter(init_A_log(channels, d_state))
-        self.A_b_log = nn.Parameter(init_A_log(channels, d_state))
+        self.A_log = nn.Parameter(decay_logarithms(channels, d_state))
+        self.A_b_log = nn.Parameter(decay_logarithms(channels, d_state))
         self.D = nn.Parameter(torch.ones(channels))
         self.D_b = nn.Parameter(torch.ones(channels))
         self.out_proj = nn.Linear(channels, dim, bias=False)
-        init_step_sizes(self.dt_proj)
-        init_step_sizes(self.dt_proj_b)
+        draw_step_sizes(self.dt_proj)
+        draw_step_sizes(self.dt_proj_b)
         if init == "upstream":
             nn.init.zeros_(self.dt_proj_b.bias)
 

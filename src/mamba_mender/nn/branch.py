@@ -1,6 +1,4 @@
-"""What the one-directional and the bidirectional Mamba mixer share: one selective branch and its initialisation."""
-
-import math
+"""The branch that the one-directional and the bidirectional Mamba mixer share."""
 
 import torch
 import torch.nn.functional as F
@@ -37,20 +35,3 @@ def selective_branch(
     exact = torch.promote_types(A_log.dtype, torch.float32)  # the scan's own parameters are never halved
     A = -torch.exp(A_log.to(exact))
     return scan(c.mT, delta.mT, A, B.mT, C.mT, D.to(exact), z.mT, dt_proj.bias.to(exact)).mT
-
-
-def init_A_log(channels: int, state: int) -> Tensor:
-    """Make the S4D-Real start: decay rates 1, 2, ..., state in each channel, as logarithms."""
-    return torch.arange(1.0, state + 1).log().repeat(channels, 1)
-
-
-def init_step_sizes(dt_proj: nn.Linear, low: float = 1e-3, high: float = 1e-1) -> None:
-    """Draw dt_proj so that the steps at the start, softplus(bias), are log-uniform in [low, high].
-
-    Source: Gu & Dao, "Mamba" (arXiv:2312.00752), section 3.6.
-    """
-    bound = dt_proj.in_features**-0.5
-    with torch.no_grad():
-        dt_proj.weight.uniform_(-bound, bound)
-        step = torch.empty_like(dt_proj.bias).uniform_(math.log(low), math.log(high)).exp()
-        dt_proj.bias.copy_(step + torch.log(-torch.expm1(-step)))  # the inverse of softplus

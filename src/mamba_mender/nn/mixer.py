@@ -5,9 +5,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mamba_mender.nn.branch import init_A_log, init_step_sizes, selective_branch
+from mamba_mender.nn.branch import selective_branch
 from mamba_mender.nn.causal_conv import CausalConv1d
 from mamba_mender.nn.scan import Scan
+from mamba_mender.nn.start import decay_logarithms, draw_step_sizes
 from mamba_mender.nn.state_point import StatePoint
 
 
@@ -40,10 +41,10 @@ class MambaMixer(nn.Module):
         self.conv1d = CausalConv1d(channels, d_conv)
         self.x_proj = nn.Linear(channels, dt_rank + 2 * d_state, bias=False)
         self.dt_proj = nn.Linear(dt_rank, channels)
-        self.A_log = nn.Parameter(init_A_log(channels, d_state))
+        self.A_log = nn.Parameter(decay_logarithms(channels, d_state))
         self.D = nn.Parameter(torch.ones(channels))
         self.out_proj = nn.Linear(channels, dim, bias=False)
-        init_step_sizes(self.dt_proj)
+        draw_step_sizes(self.dt_proj)
 
         self.forward_scan = Scan()
         self.x_forward = StatePoint("x", "forward")

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mamba_mender._check import UserError
+
 
 class PatchEmbed(nn.Module):
     """Cut images into patches and project each to a token, row by row.
@@ -21,7 +23,8 @@ class PatchEmbed(nn.Module):
         (batch, in_chans, height, width) in, (batch, rows * cols, embed_dim) out.
 
     Raises:
-        ValueError: a size is not positive, the stride skips pixels, or images of another size come in.
+        UserError: a size is not positive, or the stride skips pixels.
+        ValueError: images of another size come in.
 
     Example:
         >>> embed = PatchEmbed((9, 8), patch_size=4, stride=4, in_chans=1, embed_dim=32)
@@ -34,16 +37,17 @@ class PatchEmbed(nn.Module):
     def __init__(self, img_size: tuple[int, int], patch_size: int, stride: int, in_chans: int, embed_dim: int) -> None:
         super().__init__()
         if min(*img_size, patch_size, stride, in_chans) < 1:
-            raise ValueError(
+            raise UserError(
                 f"PatchEmbed: img_size, patch_size, stride and in_chans must be at least 1, "
                 f"got {img_size}, {patch_size}, {stride} and {in_chans}."
             )
         if stride > patch_size:
-            raise ValueError(f"PatchEmbed: stride {stride} skips pixels between patches of {patch_size}; lower it.")
+            raise UserError(f"PatchEmbed: stride {stride} skips pixels between patches of {patch_size}; lower it.")
         self.img_size = img_size
         self.patch_size = patch_size
         self.stride = stride
-        self.grid = tuple(max(0, -(-(size - patch_size) // stride)) + 1 for size in img_size)
+        rows, cols = (max(0, -(-(size - patch_size) // stride)) + 1 for size in img_size)
+        self.grid = (rows, cols)
         self.proj = nn.Conv2d(in_chans, embed_dim, patch_size, stride)
 
     def forward(self, images: Tensor) -> Tensor:
