@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mamba_mender._check import check_axes
-from mamba_mender.ops import cpu, reference
+from mamba_mender.ops import kernels
 from mamba_mender.ops.backends import Backend, choose_backend
 
 
@@ -58,7 +58,7 @@ def causal_conv1d(
         raise ValueError(f"causal_conv1d: activation must be None or 'silu', got {activation!r}.")
     given = [t for t in (x, weight, bias) if t is not None]
     name = choose_backend("causal_conv1d", backend, given)
-    kernel = {"reference": reference.causal_conv1d, "cpu": cpu.causal_conv1d}[name]
+    kernel = kernels.CONV[name]
     dtype = torch.float64 if any(t.dtype == torch.float64 for t in given) else torch.float32
     taps = None if bias is None else bias.to(dtype)
     return kernel(x.to(dtype), weight.to(dtype), taps, activation == "silu", symmetric, reverse).to(x.dtype)

@@ -1,8 +1,16 @@
-"""The C++ kernels for the CPU, and how autograd sees them."""
+"""The C++ extension for the CPU: whether it is there, and how tensors are handed to it."""
 
+import functools
+import importlib
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
 
+import torch
 from torch import Tensor
+
+_forced: list[str] = []  # innermost last; see force_instruction_set
 
 
 def is_built() -> bool:
@@ -10,9 +18,59 @@ def is_built() -> bool:
     return importlib.util.find_spec("mamba_mender._C") is not None
 
 
-def selective_scan(*args: Tensor) -> tuple[Tensor, Tensor]:
-    raise NotImplementedError
+@functools.cache
+def extension() -> ModuleType:
+    """Load the extension, once; a broken build fails here, with its own message."""
+    return importlib.import_module("mamba_mender._C")
 
 
-def causal_conv1d(*args: Tensor) -> Tensor:
-    raise NotImplementedError
+def instruction_sets() -> list[str]:
+    """List the instruction sets that were built and that this processor has, best first."""
+    return list(extension().instruction_sets())
+
+
+def instruction_set() -> str:
+    """Name the instruction set that kernels run with now."""
+    return _forced[-1] if _forced else _best()
+
+
+@functools.cache
+def _best() -> str:
+    return instruction_sets()[0]
+
+
+@contextmanager
+def force_instruction_set(name: str) -> Iterator[None]:
+    """Run kernels with another instruction set inside a ``with`` block; for tests and benchmarks.
+
+    Raises:
+        RuntimeError: this processor, or this build, lacks it.
+    """
+    if name not in instruction_sets():
+        raise RuntimeError(f"force_instruction_set: {name!r} cannot run here; there are {instruction_sets()}.")
+    _forced.append(name)
+    try:
+        yield
+    finally:
+        _forced.pop()
+
+
+def threads_for(work: int) -> int:
+    """Choose how many threads a kernel of this many state updates is worth: one, or all of torch's."""
+    return torch.get_num_threads() if work >= 40_000 else 1
+
+
+def address(tensor: Tensor) -> tuple[int, ...]:
+    """Tell the extension where a tensor lies: its address, then its strides."""
+    return (tensor.data_ptr(), *tensor.stride())
+
+
+def channel_last(like: Tensor, batch: int, channels: int, length: int) -> Tensor:
+    """Allocate (batch, channels, length) with the channels next to each other in memory."""
+    return like.new_empty(batch, length, channels).transpose(1, 2)
+
+
+def output_address(tensor: Tensor) -> tuple[int, int, int]:
+    """Tell where a channel-last output lies: its address, batch stride and time stride."""
+    batch, _, time = tensor.stride()
+    return tensor.data_ptr(), batch, time

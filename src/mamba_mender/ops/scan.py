@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mamba_mender._check import check_axes
-from mamba_mender.ops import cpu, reference
+from mamba_mender.ops import kernels
 from mamba_mender.ops.backends import Backend, choose_backend
 
 
@@ -112,10 +112,7 @@ def selective_scan(
     optional = (D, z, delta_bias, initial_state)
     given = [t for t in (u, delta, A, B, C, *optional) if t is not None]
     name = choose_backend("selective_scan", backend, given)
-    if name == "reference" and u.dtype not in (torch.float16, torch.bfloat16):
-        y, last = reference.selective_scan(u, delta, A, B, C, *optional, delta_softplus, reverse)
-    else:
-        y, last = _in_float(name, u, delta, A, B, C, optional, delta_softplus, reverse)
+    y, last = _in_float(name, u, delta, A, B, C, optional, delta_softplus, reverse)
     return (y, last) if return_last_state else y
 
 
@@ -131,7 +128,7 @@ def _in_float(
     reverse: bool,
 ) -> tuple[Tensor, Tensor]:
     """Run a backend in float32, or float64 if anything is; y comes in u's dtype, the state in the scan's."""
-    kernel = {"reference": reference.selective_scan, "cpu": cpu.selective_scan}[name]
+    kernel = kernels.SCAN[name]
     given = [u, delta, A, B, C, *(t for t in optional if t is not None)]
     dtype = torch.float64 if any(t.dtype == torch.float64 for t in given) else torch.float32
     required = (t.to(dtype) for t in (u, delta, A, B, C))

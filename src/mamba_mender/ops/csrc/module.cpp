@@ -1,6 +1,191 @@
-// The extension module mamba_mender._C: what Python sees of the kernels.
+// The Python bindings: raw pointers and strides in, nothing out. Shapes and dtypes were checked in ops/cpu.py.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "scan.h"
 
 namespace nb = nanobind;
 
-NB_MODULE(_C, m) { m.doc() = "The C++ kernels of Mamba Mender."; }
+#define DECLARE(isa)                                        \
+  namespace isa {                                           \
+  void scan_kernels(Kernels<float>&, Kernels<double>&);     \
+  void conv_kernels(Kernels<float>&, Kernels<double>&);     \
+  }
+DECLARE(baseline)
+#if HAVE_AVX2
+DECLARE(avx2)
+#endif
+#if HAVE_AVX512
+DECLARE(avx512)
+#endif
+
+void* scratch(size_t bytes) {
+  static thread_local char* memory = nullptr;
+  static thread_local size_t size = 0;
+  if (bytes > size) {
+    std::free(memory);
+    size = (bytes + 4095) & ~size_t(4095);
+    memory = static_cast<char*>(std::aligned_alloc(64, size));
+    if (!memory) std::abort();
+  }
+  return memory;
+}
+
+namespace {
+
+std::vector<std::string> instruction_sets() {
+  std::vector<std::string> names;
+#if HAVE_AVX512
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd"))
+    names.push_back("avx512");
+#endif
+#if HAVE_AVX2
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
+    names.push_back("avx2");
+#endif
+  names.push_back("baseline");
+  return names;
+}
+
+template <class S> struct Table {
+  Kernels<S> baseline, avx2, avx512;
+};
+Table<float> table_float;
+Table<double> table_double;
+
+void fill_tables() {
+  baseline::scan_kernels(table_float.baseline, table_double.baseline);
+  baseline::conv_kernels(table_float.baseline, table_double.baseline);
+#if HAVE_AVX2
+  avx2::scan_kernels(table_float.avx2, table_double.avx2);
+  avx2::conv_kernels(table_float.avx2, table_double.avx2);
+#endif
+#if HAVE_AVX512
+  avx512::scan_kernels(table_float.avx512, table_double.avx512);
+  avx512::conv_kernels(table_float.avx512, table_double.avx512);
+#endif
+}
+
+template <class S> const Kernels<S>& kernels(const Table<S>& table, const std::string& isa) {
+  for (const std::string& name : instruction_sets())
+    if (name == isa) return isa == "avx512" ? table.avx512 : isa == "avx2" ? table.avx2 : table.baseline;
+  throw std::invalid_argument("this processor cannot run instruction set '" + isa + "'");
+}
+template <class S> const Kernels<S>& kernels(const std::string& isa);
+template <> const Kernels<float>& kernels<float>(const std::string& isa) { return kernels(table_float, isa); }
+template <> const Kernels<double>& kernels<double>(const std::string& isa) { return kernels(table_double, isa); }
+
+// A tensor as Python passes it: (address, stride, stride, ...), by name; a missing name is a missing tensor.
+struct Tensors {
+  const nb::dict& dict;
+  template <size_t N> std::array<int64_t, N> get(const char* name) const {
+    if (!dict.contains(name)) return {};
+    return nb::cast<std::array<int64_t, N>>(dict[name]);
+  }
+  template <class S> S* pointer(const char* name) const { return reinterpret_cast<S*>(get<1>(name)[0]); }
+  template <class S> View<S> view(const char* name, int64_t length, bool reverse) const {
+    const auto [address, batch, channel, time] = get<4>(name);
+    View<S> v = {reinterpret_cast<const S*>(address), batch, channel, time};
+    if (reverse && v.data) v.data += (length - 1) * time, v.time = -time;
+    return v;
+  }
+  template <class S> Output<S> output(const char* name, int64_t length, bool reverse) const {
+    const auto [address, batch, time] = get<3>(name);
+    Output<S> v = {reinterpret_cast<S*>(address), batch, time};
+    if (reverse && v.data) v.data += (length - 1) * time, v.time = -time;
+    return v;
+  }
+  template <class S> void matrix(Matrix<S>& m, int part, const char* name, int64_t length, bool reverse) const {
+    const auto [address, batch, group, time] = get<4>(name);
+    m.data[part] = reinterpret_cast<const S*>(address);
+    m.batch[part] = batch, m.group[part] = group, m.time[part] = time;
+    if (reverse && address) m.data[part] += (length - 1) * time, m.time[part] = -time;
+  }
+  template <class S> MatrixGradient<S> matrix_gradient(const char* name, int64_t length, bool reverse) const {
+    const auto [address, slot, batch, group, time] = get<5>(name);
+    MatrixGradient<S> m = {reinterpret_cast<S*>(address), slot, batch, group, time};
+    if (reverse && address) m.data += (length - 1) * time, m.time = -time;
+    return m;
+  }
+};
+
+template <class S>
+void run_scan(const std::string& isa, const std::string& pass, int threads, std::array<int64_t, 6> sizes,
+              bool softplus, bool reverse, bool constant_B, bool constant_C, const nb::dict& dict) {
+  const Tensors t = {dict};
+  Scan<S> p = {};
+  p.batch = sizes[0], p.channels = sizes[1], p.length = sizes[2];
+  p.state = sizes[3], p.groups = sizes[4], p.slots = sizes[5];
+  p.softplus = softplus, p.threads = threads;
+  const char* names[2][9] = {{"u", "delta", "z", "A", "B", "C", "D", "bias", "initial"},
+                             {"u'", "delta'", "z'", "A'", "B'", "C'", "D'", "bias'", "initial'"}};
+  for (int i = 0; i < 2; ++i) {
+    p.u[i] = t.view<S>(names[i][0], p.length, reverse);
+    p.delta[i] = t.view<S>(names[i][1], p.length, reverse);
+    p.z[i] = t.view<S>(names[i][2], p.length, reverse);
+    p.A[i] = t.pointer<S>(names[i][3]);
+    t.matrix(p.B, i, names[i][4], p.length, reverse && !constant_B);
+    t.matrix(p.C, i, names[i][5], p.length, reverse && !constant_C);
+    p.D[i] = t.pointer<S>(names[i][6]);
+    p.bias[i] = t.pointer<S>(names[i][7]);
+    p.initial[i] = t.pointer<S>(names[i][8]);
+  }
+  p.B.constant = constant_B, p.C.constant = constant_C;
+  p.grad_y = t.view<S>("grad_y", p.length, reverse);
+  p.grad_last = t.pointer<S>("grad_last");
+  p.saved[0] = t.pointer<S>("saved"), p.saved[1] = t.pointer<S>("saved'");
+  p.y = t.output<S>("y", p.length, reverse);
+  p.last = t.pointer<S>("last");
+  p.grad_u = t.output<S>("grad_u", p.length, reverse);
+  p.grad_delta = t.output<S>("grad_delta", p.length, reverse);
+  p.grad_z = t.output<S>("grad_z", p.length, reverse);
+  p.grad_A = t.pointer<S>("grad_A");
+  p.grad_D = t.pointer<S>("grad_D");
+  p.grad_bias = t.pointer<S>("grad_bias");
+  p.grad_initial = t.pointer<S>("grad_initial");
+  p.grad_B = t.matrix_gradient<S>("grad_B", p.length, reverse && !constant_B);
+  p.grad_C = t.matrix_gradient<S>("grad_C", p.length, reverse && !constant_C);
+  const Kernels<S>& k = kernels<S>(isa);
+  nb::gil_scoped_release release;
+  (pass == "forward" ? k.scan_forward : pass == "backward" ? k.scan_backward : k.scan_second)(p);
+}
+
+template <class S>
+void run_conv(const std::string& isa, const std::string& pass, int threads, std::array<int64_t, 5> sizes, bool silu,
+              bool reverse, const nb::dict& dict) {
+  const Tensors t = {dict};
+  Conv<S> p = {};
+  p.batch = sizes[0], p.channels = sizes[1], p.length = sizes[2], p.width = sizes[3], p.left = sizes[4];
+  p.silu = silu, p.threads = threads;
+  p.x[0] = t.view<S>("x", p.length, reverse), p.x[1] = t.view<S>("x'", p.length, reverse);
+  p.weight[0] = t.pointer<S>("weight"), p.weight[1] = t.pointer<S>("weight'");
+  p.bias[0] = t.pointer<S>("bias"), p.bias[1] = t.pointer<S>("bias'");
+  p.grad_y = t.view<S>("grad_y", p.length, reverse);
+  p.y = t.output<S>("y", p.length, reverse);
+  p.grad_x = t.output<S>("grad_x", p.length, reverse);
+  p.grad_weight = t.pointer<S>("grad_weight");
+  p.grad_bias = t.pointer<S>("grad_bias");
+  const Kernels<S>& k = kernels<S>(isa);
+  nb::gil_scoped_release release;
+  (pass == "forward" ? k.conv_forward : pass == "backward" ? k.conv_backward : k.conv_second)(p);
+}
+
+}  // namespace
+
+NB_MODULE(_C, m) {
+  fill_tables();
+  m.attr("CHUNK") = CHUNK;
+  m.def("instruction_sets", &instruction_sets, "Instruction sets this processor can run, best first.");
+  m.def("scan_float", &run_scan<float>);
+  m.def("scan_double", &run_scan<double>);
+  m.def("conv_float", &run_conv<float>);
+  m.def("conv_double", &run_conv<double>);
+}
