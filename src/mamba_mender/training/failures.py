@@ -1,0 +1,61 @@
+"""Say what went wrong in a run in words that name the setting that helps."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from mamba_mender._check import UserError
+from mamba_mender.training.config import TrainConfig
+
+FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "the file is too big"}
+
+
+@contextmanager
+def explained(config: TrainConfig, out: Path | None) -> Iterator[None]:
+    """Turn "out of memory" and "disk full" into a UserError that names the setting that lowers the need.
+
+    Args:
+        config: the run's settings, quoted in the message.
+        out: the run's folder, where the last checkpoint is.
+
+    Raises:
+        UserError: memory or disk ran out inside the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise UserError(
+            f"train: {FULL[error.errno]} while writing under {out} ({error}); free some space or give another "
+            f"folder, then go on with resume=True. {_kept(out)}"
+        ) from error
+    except (MemoryError, RuntimeError) as error:  # torch reports the CPU's as a plain RuntimeError
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"train: out of memory with batch_size={config.batch_size}; lower batch_size and raise accumulate "
+            f"(now {config.accumulate}) by the same factor for the same training, or set precision='bf16' "
+            f"(now {config.precision!r}). {_kept(out)} The allocator said: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error is memory running out, on the GPU or the CPU.
+
+    Example:
+        >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shape mismatch"))
+        (True, False)
+    """
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def _kept(out: Path | None) -> str:
+    if out is None:
+        return "No folder was given, so nothing was saved."
+    return f"What was saved so far is complete, in {out}."
