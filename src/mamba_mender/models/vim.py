@@ -135,7 +135,8 @@ class Vim(nn.Module):
 
     def forward_head(self, tokens: Tensor, pre_logits: bool = False) -> Tensor:
         """Map normalised tokens to logits, or to what the head reads if pre_logits."""
-        pooled = tokens.mean(1) if self.cls_token is None else tokens[:, tokens.shape[1] // 2]
+        middle = self.class_token_index
+        pooled = tokens.mean(1) if middle is None else tokens[:, middle]
         return pooled if pre_logits else self.head(pooled)
 
     def get_classifier(self) -> nn.Module:
