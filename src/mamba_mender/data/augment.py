@@ -126,9 +126,7 @@ def _shift(
     return moved, masks
 
 
-def _rotation_grid(
-    height: int, width: int, flipped: Tensor, down: Tensor, right: Tensor, angle: Tensor
-) -> Tensor:
+def _rotation_grid(height: int, width: int, flipped: Tensor, down: Tensor, right: Tensor, angle: Tensor) -> Tensor:
     """Find where each output pixel comes from, in grid_sample's units, (batch, height, width, 2)."""
     y = (torch.arange(height) - (height - 1) / 2 - down[:, None])[:, :, None]  # pixels from the centre
     x = (torch.arange(width) - (width - 1) / 2 - right[:, None])[:, None, :]

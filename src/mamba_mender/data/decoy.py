@@ -35,18 +35,17 @@ def plant_decoy(
         ValueError: the patch does not fit, or there are too many classes.
 
     Example:
-        >>> planted, masks = plant_decoy(
-        ...     torch.zeros(1, 1, 8, 8), torch.tensor([4]), num_classes=10, size=2, encode=True, seed=0)
-        >>> planted.max().item() * 255, int((~masks).sum())
-        (155.0, 4)
+        >>> black, label = torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.tensor([4])
+        >>> planted, masks = plant_decoy(black, label, num_classes=10, size=2, encode=True, seed=0)
+        >>> planted.max().item(), (~masks).sum().item()
+        (155, 4)
 
     Source: Ross, Hughes & Doshi-Velez 2017, "Right for the right reasons" (arXiv:1703.03717), section 4.
     """
     count, _, height, width = images.shape
-    if not 1 <= size <= min(height, width) // 2:
-        raise ValueError(
-            f"plant_decoy: size must be 1 to {min(height, width) // 2} (half the image of {height}x{width}), got {size}."
-        )
+    largest = min(height, width) // 2
+    if not 1 <= size <= largest:
+        raise ValueError(f"plant_decoy: size must be 1 to {largest} (half the image of {height}x{width}), got {size}.")
     if not 1 <= num_classes <= 250:
         raise ValueError(f"plant_decoy: num_classes must be 1 to 250 so that all shades differ, got {num_classes}.")
     generator = generator_for(seed, "decoy", "encode" if encode else "random")

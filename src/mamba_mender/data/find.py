@@ -35,7 +35,8 @@ def find_data(name: str) -> Path:
     wanted = ", ".join(f"{file}.gz" for file in IDX_FILES.values())
     raise UserError(
         f"load_data: the files of {name!r} were not found. Put {wanted} into {Path.cwd() / 'data' / name} or into "
-        f"$MAMBA_MENDER_DATA/{name} (looked in: {', '.join(map(str, places))})."
+        f"$MAMBA_MENDER_DATA/{name} (looked in data/ and shared/data/ here and in each folder above, "
+        f"and in {places[-1]})."
     )
 
 

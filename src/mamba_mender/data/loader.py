@@ -1,6 +1,7 @@
 """Batches in a fixed order: the loader, and the sampler that makes resuming exact."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -77,7 +78,13 @@ class BatchOrder(Sampler[list[int]]):
     """The order of batches: one permutation for each (seed, epoch), cut into batches."""
 
     def __init__(self, count: int, batch_size: int, *, shuffle: bool, seed: int, drop_last: bool) -> None:
-        self.count, self.batch_size, self.shuffle, self.seed, self.drop_last = count, batch_size, shuffle, seed, drop_last
+        self.count, self.batch_size, self.shuffle, self.seed, self.drop_last = (
+            count,
+            batch_size,
+            shuffle,
+            seed,
+            drop_last,
+        )
         self.epoch, self.start = 0, 0
 
     @property
@@ -131,5 +138,5 @@ class _Fetch(Dataset):
         return self.augment(batch, generator_for(self.seed, "augment", *place))
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Any) -> Any:
     return batch

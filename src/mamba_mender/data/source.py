@@ -23,6 +23,7 @@ class Source:
     classes: the classes' names.
     about: what the images are, for the description.
     notes: what the person should know.
+    masked: whether the images have got the masks that were asked for.
     """
 
     train: ImageSet
@@ -31,17 +32,17 @@ class Source:
     classes: list[str]
     about: str
     notes: list[str] = field(default_factory=list)
+    masked: bool = False
 
 
 def read_digits(img_size: tuple[int, int] | None) -> Source:
     """Read the 1797 handwritten digits of 8x8 pixels that scikit-learn carries."""
     from sklearn.datasets import load_digits  # a second to import, and only the digits need it
 
-    digits = load_digits()
-    images = (torch.from_numpy(digits.images) * (255 / 16)).round().to(torch.uint8)[:, None]  # values are 0 to 16
-    images = resize(images, img_size)
+    values, labels = load_digits(return_X_y=True)  # values are 0 to 16
+    images = resize((torch.from_numpy(values) * (255 / 16)).round().to(torch.uint8).view(-1, 1, 8, 8), img_size)
     names = [f"digit-{number:04d}" for number in range(len(images))]
-    everything = MemoryImages(images, torch.from_numpy(digits.target), names)
+    everything = MemoryImages(images, torch.from_numpy(labels), names)
     return Source(everything, None, None, [str(digit) for digit in range(10)], "handwritten digits of scikit-learn")
 
 

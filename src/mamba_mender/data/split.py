@@ -6,15 +6,16 @@ from torch import Tensor
 from mamba_mender.data.seeding import generator_for
 
 
-def take_share(labels: Tensor, share: float, *, seed: int, purpose: str) -> tuple[Tensor, Tensor]:
-    """Draw a share of each class at random.
+def stratified_take(labels: Tensor, count: int, *, seed: int, purpose: str) -> tuple[Tensor, Tensor]:
+    """Draw images at random so that each class gives its share.
 
-    With the same seed and purpose a larger share contains every smaller one.
+    The images stand in a random order in which every prefix is stratified: the j-th image of a class of m images
+    has rank (j + 1/2) / m, but the first of each class comes before all others. The first `count` are taken, so
+    with the same seed and purpose a larger draw contains every smaller one.
 
     Args:
         labels: class numbers, (images,).
-        share: how much of each class is taken, 0 to 1, rounded to whole images; at least one image of each class
-            if share > 0.
+        count: how many are taken; raised to one for each class if it is above 0.
         seed: fixes the draw.
         purpose: names the draw, so that draws for two purposes are unrelated.
 
@@ -22,14 +23,20 @@ def take_share(labels: Tensor, share: float, *, seed: int, purpose: str) -> tupl
         The positions taken and the positions left, each in rising order.
 
     Example:
-        >>> taken, left = take_share(torch.tensor([0, 0, 1, 1]), 0.5, seed=0, purpose="doctest")
+        >>> taken, left = stratified_take(torch.tensor([0, 0, 1, 1]), 2, seed=0, purpose="doctest")
         >>> len(taken), sorted(taken.tolist() + left.tolist())
         (2, [0, 1, 2, 3])
     """
     order = torch.randperm(len(labels), generator=generator_for(seed, purpose))
-    chosen = torch.zeros(len(labels), dtype=torch.bool)
-    for label in labels.unique().tolist():
+    classes = labels.unique()
+    rank = torch.empty(len(labels), dtype=torch.float64)
+    for label in classes:
         members = order[labels[order] == label]
-        count = max(1, round(share * len(members))) if share > 0 else 0
-        chosen[members[:count]] = True
-    return chosen.nonzero().flatten(), (~chosen).nonzero().flatten()
+        rank[members] = (torch.arange(len(members), dtype=torch.float64) + 0.5) / len(members)
+        rank[members[0]] = 0.0
+    if count > 0:
+        count = max(count, len(classes))
+    chosen = order[rank[order].argsort(stable=True)[:count]]
+    taken = torch.zeros(len(labels), dtype=torch.bool)
+    taken[chosen] = True
+    return taken.nonzero().flatten(), (~taken).nonzero().flatten()

@@ -19,7 +19,8 @@ def channel_statistics(image_set: ImageSet, *, sample: int = _SAMPLE) -> tuple[l
     """
     count = min(sample, len(image_set))
     chosen = torch.linspace(0, len(image_set) - 1, count).round().long()
-    total, squares, pixels = 0, 0, 0
+    total = squares = torch.zeros((), dtype=torch.float64)
+    pixels = 0
     for part in chosen.split(1024):
         images = image_set.batch(part).images
         total = total + images.sum(dim=(0, 2, 3), dtype=torch.float64)
