@@ -1,5 +1,6 @@
 """Models on disk: weights as safetensors, everything else as JSON; never a pickle of ours."""
 
+import inspect
 import json
 import os
 import warnings
@@ -90,8 +91,14 @@ def load_model(path: str | Path, *, num_classes: int | None = None) -> nn.Module
             f"load_model: {str(path)!r} holds a {architecture!r}, which this version does not know; "
             f"{nearest(architecture, _ARCHITECTURES)}."
         )
+    make = _ARCHITECTURES[architecture]
+    if unknown := sorted(config.keys() - inspect.signature(make).parameters):
+        raise UserError(
+            f"load_model: {str(path)!r} sets {unknown[0]!r}, which {architecture} does not know; "
+            f"it is damaged, or was written by a newer version: upgrade mamba-mender."
+        )
     with torch.device("meta"):  # no weights are drawn only to be overwritten
-        model = _ARCHITECTURES[architecture](**config)
+        model = make(**config)
     _check_fit(path, model, state)
     model.load_state_dict(state, assign=True)
     if num_classes is not None and num_classes != model.num_classes:
@@ -131,7 +138,15 @@ def read_card(path: str | Path) -> dict[str, Any]:
             f"read_card: {str(path)!r} has no model card, so it was not written by save_model; "
             f"load its weights into a model of create_model yourself, and save that."
         )
-    return json.loads(text)
+    try:
+        card = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"read_card: the model card in {str(path)!r} is damaged ({error}); copy the file anew."
+        ) from error
+    if absent := [name for name in ("architecture", "config") if name not in card]:
+        raise UserError(f"read_card: the model card in {str(path)!r} has no {absent[0]!r}; save the model anew.")
+    return card
 
 
 def _make_card(model: nn.Module, extra: dict[str, Any]) -> dict[str, Any]:

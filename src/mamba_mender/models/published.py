@@ -13,6 +13,18 @@ from torch import Tensor
 from mamba_mender._check import UserError
 
 PICKLES = (".pth", ".pt", ".tar", ".bin")
+_NEEDED = {"pos_embed": 3, "patch_embed.proj.weight": 4, "layers.0.mixer.A_log": 2, "layers.0.mixer.A_b_log": 2}
+_DAMAGE = (  # what PyTorch's reader raises on files that were cut or altered, found by altering some
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    struct.error,
+)
 
 
 def read_published(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -31,11 +43,12 @@ def read_published(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         UserError: the file is truncated, asks to run code, or holds no Vim.
     """
     state = _read_weights(path)
-    needed = ("pos_embed", "patch_embed.proj.weight", "layers.0.mixer.A_log", "layers.0.mixer.A_b_log")
-    if absent := [name for name in needed if name not in state]:
-        raise UserError(
-            f"load_model: {str(path)!r} is no Vim checkpoint: it has no {absent[0]!r}, but e.g. {sorted(state)[:3]}."
-        )
+    for name, axes in _NEEDED.items():
+        if name not in state or state[name].dim() != axes:
+            raise UserError(
+                f"load_model: {str(path)!r} is no Vim checkpoint: it has no {name!r} of {axes} axes, "
+                f"but e.g. {sorted(state)[:3]}."
+            )
     embed_dim, in_chans, patch, _ = state["patch_embed.proj.weight"].shape
     has_token = "cls_token" in state
     side = math.isqrt(state["pos_embed"].shape[1] - has_token)
@@ -52,7 +65,7 @@ def read_published(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "in_chans": in_chans,
         "num_classes": len(state.get("head.bias", ())),
         "embed_dim": embed_dim,
-        "depth": 1 + max(int(name.split(".")[1]) for name in state if name.startswith("layers.")),
+        "depth": len({name.split(".")[1] for name in state if name.startswith("layers.")}),
         "d_state": state["layers.0.mixer.A_log"].shape[1],
         "pool": "class" if has_token else "mean",
     }
@@ -66,16 +79,20 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise UserError(
             f"load_model: {str(path)!r} is no plain checkpoint: it is damaged, or it asks to run code "
-            f"({str(error).splitlines()[0]}); get it from its authors again, and do not open it otherwise."
+            f"({_first_line(error)}); get it from its authors again, and do not open it otherwise."
         ) from error
-    except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, struct.error) as error:
+    except _DAMAGE as error:
         raise UserError(
-            f"load_model: {str(path)!r} is truncated or is no checkpoint ({str(error).splitlines()[0]}); copy it anew."
+            f"load_model: {str(path)!r} is truncated or is no checkpoint ({_first_line(error)}); copy it anew."
         ) from error
     weights = content.get("model", content) if isinstance(content, dict) else content
     if not isinstance(weights, dict) or not all(isinstance(weight, Tensor) for weight in weights.values()):
         raise UserError(f"load_model: {str(path)!r} must hold weights by name under 'model', as published Vims do.")
     return {str(name).removeprefix("module."): weight for name, weight in weights.items()}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or repr(error)).splitlines()[0]
 
 
 def _image_and_stride(side: int, patch: int) -> tuple[int, int]:
