@@ -25,6 +25,10 @@ def test_states_survive_json():
 def test_a_block_leaves_no_trace_even_on_error():
     states = random_states()
     with pytest.raises(ZeroDivisionError), kept_random_states():
-        draw()
-        raise ZeroDivisionError
+        fail_after_drawing()
     assert random_states() == states
+
+
+def fail_after_drawing():
+    draw()
+    raise ZeroDivisionError

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from torch.utils.data import DataLoader
-
 from accelerate import Accelerator
 from accelerate.data_loader import BatchSamplerShard
+from torch.utils.data import DataLoader
+
 from mamba_mender._check import UserError
 from mamba_mender.data import Batch, ImageSet, make_loader
 from mamba_mender.data.loader import Augmentation

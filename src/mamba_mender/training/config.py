@@ -4,6 +4,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from mamba_mender._check import UserError
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -56,26 +58,26 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.epochs is not None:
-            raise ValueError(f"TrainConfig: give steps or epochs, not both, got {self.steps} and {self.epochs}.")
+            raise UserError(f"TrainConfig: give steps or epochs, not both, got {self.steps} and {self.epochs}.")
         for name in ("steps", "epochs", "evaluate_every", "save_every", "clip"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise ValueError(f"TrainConfig: {name} must be positive or None, got {value}.")
+                raise UserError(f"TrainConfig: {name} must be positive or None, got {value}.")
         for name in ("batch_size", "accumulate", "log_every", "learning_rate"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"TrainConfig: {name} must be positive, got {getattr(self, name)}.")
+                raise UserError(f"TrainConfig: {name} must be positive, got {getattr(self, name)}.")
         for name in ("warmup", "label_smoothing", "ema"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"TrainConfig: {name} must lie in [0, 1), got {getattr(self, name)}.")
+                raise UserError(f"TrainConfig: {name} must lie in [0, 1), got {getattr(self, name)}.")
         if not 0 <= self.min_learning_rate <= self.learning_rate:
-            raise ValueError(
+            raise UserError(
                 f"TrainConfig: min_learning_rate must lie between 0 and learning_rate={self.learning_rate}, "
                 f"got {self.min_learning_rate}."
             )
         if self.weight_decay < 0:
-            raise ValueError(f"TrainConfig: weight_decay must not be negative, got {self.weight_decay}.")
+            raise UserError(f"TrainConfig: weight_decay must not be negative, got {self.weight_decay}.")
         if self.precision not in ("fp32", "bf16"):
-            raise ValueError(f"TrainConfig: precision must be 'fp32' or 'bf16', got {self.precision!r}.")
+            raise UserError(f"TrainConfig: precision must be 'fp32' or 'bf16', got {self.precision!r}.")
 
     def total_steps(self, batches: int) -> int:
         """Count the optimiser steps of the run, given the batches of an epoch in each process."""

@@ -41,7 +41,8 @@ class EMA:
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         now = model.state_dict()
         names = [name for name, tensor in self.average.items() if tensor.is_floating_point()]
-        torch._foreach_lerp_([self.average[name] for name in names], [now[name] for name in names], 1 - decay)
+        averages, weights = [self.average[name] for name in names], [now[name] for name in names]
+        torch._foreach_lerp_(averages, weights, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
         for name in self.average.keys() - set(names):
             self.average[name].copy_(now[name])
 

@@ -93,8 +93,7 @@ def evaluate(
         raise ValueError("evaluate: give mean and std, or normalise, and not both.")
     device = next(model.parameters(), torch.empty(0)).device
     if normalise is None:
-        assert mean is not None and std is not None
-        normalise = Normalise(mean, std).to(device)
+        normalise = Normalise(list(mean or ()), list(std or ())).to(device)
     logits, labels = [], []
     began, total = time.monotonic(), len(image_set)
     with (
@@ -108,7 +107,7 @@ def evaluate(
             labels.append(batch.labels.cpu())
             done = start + len(batch.labels)
             line.advance(done, rate=done / max(time.monotonic() - began, 1e-9))
-    return summarise(torch.cat(logits).clone(), torch.cat(labels).clone())
+    return summarise(torch.cat(logits), torch.cat(labels))
 
 
 def summarise(logits: Tensor, labels: Tensor) -> Evaluation:

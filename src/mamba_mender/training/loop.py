@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
+from torch import Tensor, nn
+
 from mamba_mender._check import UserError
 from mamba_mender.data import Batch, ImageSet
 from mamba_mender.training import checkpoint
@@ -218,7 +218,7 @@ class Loop:
                 "ema_updates": self.ema.updates if self.ema else 0,
                 "seconds": self.seconds,
                 "metrics_bytes": self.log.size,
-                "callbacks": [c.state_dict() if hasattr(c, "state_dict") else None for c in self.callbacks],
+                "callbacks": [[type(c).__name__, c.state_dict()] for c in self._keepers()],
                 "random": generators,
             }
             checkpoint.save_checkpoint(self.checkpoints, self.run.step, tensors, state)
@@ -245,11 +245,20 @@ class Loop:
         self._open_log(state["metrics_bytes"])
         if self.log.path is not None:
             self.run.history = read_metrics(self.log.path)
-        for callback, kept in zip(self.callbacks, state["callbacks"], strict=True):
-            if kept is not None:
-                callback.load_state_dict(kept)
+        self._load_callbacks(state["callbacks"])
         set_random_states(state["random"][self.accelerator.process_index])
         return True
+
+    def _keepers(self) -> list[Any]:
+        """List the callbacks that have a state to keep."""
+        return [callback for callback in self.callbacks if hasattr(callback, "state_dict")]
+
+    def _load_callbacks(self, states: list[tuple[str, Any]]) -> None:
+        names, now = [name for name, _ in states], [type(callback).__name__ for callback in self._keepers()]
+        if names != now:
+            raise UserError(f"train: the run's callbacks with a state were {names}, now {now}; resume with the same.")
+        for callback, (_, state) in zip(self._keepers(), states, strict=True):
+            callback.load_state_dict(state)
 
     def _take_best(self) -> None:
         """Leave in the model what the run is for: the best weights, else the averaged, else the last."""

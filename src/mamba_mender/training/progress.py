@@ -55,8 +55,7 @@ class ProgressLine:
         if self.progress is None:
             if now - self.began < PATIENCE:
                 return
-            self._begin()
-        assert self.progress is not None
+            self.progress = self._begin()
         self.drawn = now
         words = [f"loss {numbers['loss']:.3f}"] if "loss" in numbers else []
         words += [f"accuracy {100 * numbers['accuracy']:.1f} %"] if "accuracy" in numbers else []
@@ -64,8 +63,8 @@ class ProgressLine:
         self.progress.update(self.task, completed=done, words=" · ".join(words))
         self.progress.refresh()
 
-    def _begin(self) -> None:
-        self.progress = Progress(
+    def _begin(self) -> Progress:
+        progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.completed}/{task.total}"),
@@ -77,5 +76,6 @@ class ProgressLine:
             auto_refresh=False,  # no second thread beside the kernels
             transient=True,
         )
-        self.task = self.progress.add_task(self.label, total=self.total, completed=self.done, words="")
-        self.progress.start()
+        self.task = progress.add_task(self.label, total=self.total, completed=self.done, words="")
+        progress.start()
+        return progress

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
+from torch import Tensor, nn
+
 from mamba_mender._check import UserError
 from mamba_mender.data import ImageData, Normalise
 from mamba_mender.data.loader import Augmentation
