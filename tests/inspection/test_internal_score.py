@@ -16,9 +16,7 @@ def as_released(binary):
     return sim / (den + 1e-5)
 
 
-@given(
-    samples=st.integers(1, 12), channels=st.integers(1, 40), share=st.floats(0.05, 1.0), seed=st.integers(0, 10**6)
-)
+@given(samples=st.integers(1, 12), channels=st.integers(1, 40), share=st.floats(0.05, 1.0), seed=st.integers(0, 10**6))
 def test_the_authors_quotient_is_channels_over_channels_ever_active(samples, channels, share, seed):
     binary = torch.rand(samples, channels, generator=torch.Generator().manual_seed(seed)) < share
     used = binary.any(0).sum().item()

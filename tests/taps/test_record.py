@@ -113,7 +113,7 @@ def test_leaves_nothing_behind_on_error(vim):
 
 
 def test_leaves_nothing_behind_when_the_forward_pass_fails(vim):
-    with pytest.raises(ValueError, match="img_size|image|size"), record(vim):
+    with pytest.raises(ValueError, match="9"), record(vim):
         vim(torch.zeros(1, 1, 9, 9, dtype=torch.float64))
     assert untouched(vim)
 
@@ -127,9 +127,13 @@ def test_refuses_a_second_record(vim, images):
 
 
 def test_refuses_a_second_pass(vim, images):
-    with pytest.raises(RuntimeError, match="ran twice in one block"), record(vim):
-        vim(images)
-        vim(images)
+    def run_twice():
+        with record(vim):
+            vim(images)
+            vim(images)
+
+    with pytest.raises(RuntimeError, match="ran twice in one block"):
+        run_twice()
     assert untouched(vim)
 
 

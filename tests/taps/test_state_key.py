@@ -4,9 +4,7 @@ from hypothesis import strategies as st
 
 from mamba_mender.taps import STATES, StateKey
 
-keys = st.builds(
-    StateKey, st.integers(0, 200), st.sampled_from(STATES), st.sampled_from(["", "forward", "backward"])
-)
+keys = st.builds(StateKey, st.integers(0, 200), st.sampled_from(STATES), st.sampled_from(["", "forward", "backward"]))
 
 
 @given(keys)

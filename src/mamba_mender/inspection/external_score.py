@@ -65,7 +65,7 @@ def external_score(
         iou                 mean |e and m| / |e or m|
 
     The ratio is one of means over the samples, as in the authors' code; a mean of ratios is
-    ruled by single samples. Softmax runs in float64 and needs no epsilon.
+    ruled by single samples. Softmax runs in float64, so that no probability vanishes.
 
     Args:
         model: normalised images to logits, (batch, classes); in eval mode.
@@ -115,7 +115,7 @@ def external_score(
     return ExternalScore(
         kept=kept,
         removed=removed,
-        perturbation_ratio=kept / removed if removed else float("inf"),
+        perturbation_ratio=kept / removed,
         iou=_iou(region, masks, has_mask),
         coverage=region.double().mean().item(),
     )
@@ -148,7 +148,8 @@ def _hide(images: Tensor, region: Tensor, mean: Tensor, std: Tensor, space: Spac
 @torch.no_grad()
 def _probability(model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> float:
     """Sum the probability of the true class over the images."""
-    return model(images).double().softmax(1).gather(1, labels[:, None]).sum().item()
+    probabilities = model(images).double().softmax(1).clamp(min=torch.finfo(torch.float64).tiny)
+    return probabilities.gather(1, labels[:, None]).sum().item()
 
 
 def _iou(region: Tensor, masks: Tensor | None, has_mask: Tensor | None) -> float | None:

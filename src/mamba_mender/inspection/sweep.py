@@ -88,6 +88,4 @@ def sweep_beta(vectors: Tensor, thresholds: Sequence[float] = THRESHOLDS) -> dic
     """
     if vectors.dim() != 3:
         raise ValueError(f"sweep_beta: vectors must be (classes, samples, channels), got {tuple(vectors.shape)}.")
-    return {
-        beta: internal_score(binarise(vectors.flatten(0, 1), beta).view_as(vectors)) for beta in thresholds
-    }
+    return {beta: internal_score(binarise(vectors.flatten(0, 1), beta).view_as(vectors)) for beta in thresholds}

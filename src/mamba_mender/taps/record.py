@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from mamba_mender._check import nearest
 from mamba_mender.nn.scan import Scan, ScanInputs
 from mamba_mender.nn.state_point import StatePoint
+from mamba_mender.taps.find_states import block_of
 from mamba_mender.taps.run import Run
 from mamba_mender.taps.scan_record import ScanRecord
-from mamba_mender.taps.state_key import EMBEDDING, STATES, StateKey
+from mamba_mender.taps.state_key import STATES, StateKey
 
 _tapped: WeakSet[nn.Module] = WeakSet()  # every module that some `record` block holds now
 
@@ -87,7 +88,7 @@ def _find(
     for name, module in model.named_modules():
         if not isinstance(module, StatePoint | Scan):
             continue
-        block = _block(name)
+        block = block_of(name)
         numbers.add(block)
         if blocks is not None and block not in blocks:
             continue
@@ -97,7 +98,9 @@ def _find(
         elif module.state in states:
             key = StateKey(block, module.state, module.direction)
             if key in points:
-                raise ValueError(f"record: two state points of the model are both {str(key)!r}; give each its own name.")
+                raise ValueError(
+                    f"record: two state points of the model are both {str(key)!r}; give each its own name."
+                )
             points[key] = module
     if not numbers:
         raise ValueError(f"record: {type(model).__name__} has no state to record; pass a model of mamba_mender.")
@@ -106,11 +109,6 @@ def _find(
     if not points and not scanners:
         raise ValueError(f"record: blocks {sorted(blocks or numbers)} have no state {sorted(states)}.")
     return points, scanners
-
-
-def _block(name: str) -> int:
-    """Read the block's number from a module name: its first whole number, or the embedding's."""
-    return next((int(part) for part in name.split(".") if part.isdecimal()), EMBEDDING)
 
 
 def _refuse(model: nn.Module, wanted: list[nn.Module]) -> None:

@@ -67,7 +67,9 @@ class ScanRecord:
             ValueError: the record holds no sample.
         """
         if len(self.u) == 0:
-            raise ValueError(f"ScanRecord.proof: {self.name} was recorded on an empty batch; record at least one sample.")
+            raise ValueError(
+                f"ScanRecord.proof: {self.name} was recorded on an empty batch; record at least one sample."
+            )
         y_error, y_size, state_error, state_size = 0.0, 0.0, 0.0, 0.0
         for i in range(len(self.u)):
             y, last = self._again(i)
