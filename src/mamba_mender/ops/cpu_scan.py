@@ -349,16 +349,17 @@ def _gradient_fakes(
             return u.new_empty(channels, state)
         return u.new_empty(batch, groups, length, state).transpose(2, 3)
 
-    sequence = [channel_last(u, batch, channels, length) for _ in range(3)]
-    absent = u.new_empty(0)
+    def of_sequence() -> Tensor:
+        return channel_last(u, batch, channels, length)
+
     return (
-        sequence[0],
-        sequence[1],
+        of_sequence(),
+        of_sequence(),
         u.new_empty(channels, state),
         of_matrix(B),
         of_matrix(C),
-        absent if D is None else u.new_empty(channels),
-        absent if z is None else sequence[2],
+        u.new_empty(0) if D is None else u.new_empty(channels),
+        u.new_empty(0) if z is None else of_sequence(),
         u.new_empty(0) if bias is None else u.new_empty(channels),
         u.new_empty(0) if initial is None else u.new_empty(batch, channels, state),
     )
