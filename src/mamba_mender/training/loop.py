@@ -37,7 +37,7 @@ class Loop:
     run: Run
     accelerator: Accelerator
     model: nn.Module  # what is called: run.model, or its DDP wrapper
-    optimiser: torch.optim.Optimizer
+    optimiser: torch.optim.Optimizer  # bare: accelerate's wrapper looks for packages on the disk at every step
     batches: Batches
     validation: ImageSet
     normalise: Callable[[Tensor], Tensor]
@@ -124,8 +124,7 @@ class Loop:
                 value = value.detach() if isinstance(value, Tensor) else torch.tensor(value, device=device)
                 totals[name] = totals.get(name, 0) + value.float() / config.accumulate
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
-        norm = self.accelerator.clip_grad_norm_(parameters, config.clip or math.inf)
-        assert norm is not None
+        norm = nn.utils.clip_grad_norm_(parameters, config.clip or math.inf)
         stacked = torch.stack([*totals.values(), norm.float()])
         if self.batches.processes > 1:
             stacked = self.accelerator.reduce(stacked, "mean")
@@ -203,7 +202,7 @@ class Loop:
         self.saved_at = self.run.step
         generators = gather_object([random_states()]) if self.batches.processes > 1 else [random_states()]
         if self.accelerator.is_main_process:
-            optimiser, rest = checkpoint.split_optimiser(_bare(self.optimiser))
+            optimiser, rest = checkpoint.split_optimiser(self.optimiser)
             tensors = {"model": self.run.model.state_dict(), "optimiser": optimiser}
             if self.ema is not None:
                 tensors["ema"] = self.ema.average
@@ -235,7 +234,7 @@ class Loop:
         tensors, state = checkpoint.load_checkpoint(path)
         _check_same(path, state, self.identity, self.config)
         self.run.model.load_state_dict(tensors["model"])
-        checkpoint.join_optimiser(_bare(self.optimiser), tensors.get("optimiser", {}), state["optimiser"])
+        checkpoint.join_optimiser(self.optimiser, tensors.get("optimiser", {}), state["optimiser"])
         if self.ema is not None:
             self.ema.average = {n: t.to(self.ema.average[n].device) for n, t in tensors["ema"].items()}
             self.ema.updates = state["ema_updates"]
@@ -266,11 +265,6 @@ class Loop:
             self.run.model.load_state_dict(self.best_weights)
         elif self.ema is not None:
             self.run.model.load_state_dict(self.ema.average)
-
-
-def _bare(optimiser: torch.optim.Optimizer) -> torch.optim.Optimizer:
-    """Give the torch optimiser inside accelerate's."""
-    return getattr(optimiser, "optimizer", optimiser)
 
 
 def _pick(logs: dict[str, float], *names: str) -> dict[str, float]:

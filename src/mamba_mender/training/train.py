@@ -111,7 +111,7 @@ def train(
             run=Run(model, config, config.total_steps(batches.per_epoch), out),
             accelerator=accelerator,
             model=accelerator.prepare_model(model),
-            optimiser=accelerator.prepare_optimizer(chosen),
+            optimiser=chosen,
             batches=batches,
             validation=data.validation,
             normalise=_on(accelerator.device, normalise or Normalise(data.mean, data.std)),
