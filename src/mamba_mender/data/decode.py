@@ -44,7 +44,9 @@ def image_facts(path: Path) -> ImageFacts:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            sideways = image.getexif().get(0x0112) in _SIDEWAYS
+            # for a PNG without it in its header, getexif would decode all pixels to look behind them
+            looked_for = image.format != "PNG" or "exif" in image.info
+            sideways = looked_for and image.getexif().get(0x0112) in _SIDEWAYS
             return ImageFacts((width, height) if sideways else (height, width), image.mode in _GREY)
     except _DAMAGE as error:
         raise UnreadableImageError(path, _say(error)) from error

@@ -22,9 +22,9 @@ def channel_statistics(image_set: ImageSet, *, sample: int = _SAMPLE) -> tuple[l
     total = squares = torch.zeros((), dtype=torch.float64)
     pixels = 0
     for part in chosen.split(1024):
-        images = image_set.batch(part).images
-        total = total + images.sum(dim=(0, 2, 3), dtype=torch.float64)
-        squares = squares + images.square().sum(dim=(0, 2, 3), dtype=torch.float64)
+        images = image_set.batch(part).images.double()  # else a constant channel has a std
+        total = total + images.sum(dim=(0, 2, 3))
+        squares = squares + images.square().sum(dim=(0, 2, 3))
         pixels += len(images) * images.shape[2] * images.shape[3]
     mean = total / pixels
     std = (squares / pixels - mean**2).clamp(min=0).sqrt()
