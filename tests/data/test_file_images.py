@@ -5,6 +5,11 @@ from mamba_mender.data import make_loader
 from mamba_mender.data.decode import UnreadableImageError
 from mamba_mender.data.file_images import FileImages
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),  # on a machine with one core
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),  # Python 3.12 and fork
+]
+
 
 @pytest.fixture
 def build(image_folder):

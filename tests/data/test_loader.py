@@ -3,8 +3,14 @@
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.data_loader import prepare_data_loader
 
 from mamba_mender.data import Augment, MemoryImages, make_loader
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),  # on a machine with one core
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),  # Python 3.12 and fork
+]
 
 
 def make_set(count=50):
@@ -87,6 +93,16 @@ def test_accelerate_gives_the_same_batches(options):
     loader.set_epoch(1, start=2)
     prepared.set_epoch(1)
     assert same(list(prepared), whole[2:])
+
+
+@pytest.mark.parametrize("process", [0, 1])
+def test_two_processes_share_the_epoch(options, process):
+    whole = epoch(make_loader(make_set(48), 8, **options), 1)
+    loader = make_loader(make_set(48), 8, **options)
+    prepared = prepare_data_loader(loader, num_processes=2, process_index=process, put_on_device=False)
+    loader.set_epoch(1, start=2)
+    prepared.set_epoch(1)
+    assert same(list(prepared), whole[2 + process :: 2])
 
 
 @pytest.mark.parametrize(
