@@ -111,7 +111,7 @@ def conv_inputs(batch=2, channels=3, length=7, width=4, *, bias=True, layout="",
 
 
 def derivatives(op, inputs, dtype=torch.float64, order=2):
-    """Run an op, and differentiate it along random directions: outputs, and gradients by "d" and "dd" names."""
+    """Run an op, and differentiate it along random directions: outputs, and derivatives by names like "d u" and "dd u"."""
     leaves = {name: in_dtype(tensor, dtype).requires_grad_() for name, tensor in inputs.items()}
     outputs = op(**leaves)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
@@ -124,8 +124,9 @@ def derivatives(op, inputs, dtype=torch.float64, order=2):
         outputs = torch.autograd.grad(
             scalar, list(by.values()), create_graph=k < order, allow_unused=True, materialize_grads=True
         )
-        found |= {"d" * k + name: gradient for name, gradient in zip(by, outputs, strict=True)}
-        by |= {f"grad {i}": weight for i, weight in enumerate(weights)}  # second derivatives by these too
+        found |= {f"{'d' * k} {name}": gradient for name, gradient in zip(by, outputs, strict=True)}
+        if k == 1:  # the second derivatives are taken by these too
+            by |= {f"grad {i}": weight for i, weight in enumerate(weights)}
         weights = [draw(random, *out.shape).to(dtype) for out in outputs]
     return {name: tensor.detach() for name, tensor in found.items()}
 
@@ -143,7 +144,7 @@ def assert_agree(found, expected, bounds):
     assert found.keys() == expected.keys()
     faults = []
     for name, right in expected.items():
-        tensor, order = found[name], 0 if name.startswith("output") else 2 if name.startswith("dd") else 1
+        tensor, order = found[name], {"d": 1, "dd": 2}.get(name.split()[0], 0)
         assert tensor.shape == right.shape, f"{name}: shape {tuple(tensor.shape)} instead of {tuple(right.shape)}"
         error = (tensor.double() - right.double()).norm().item() / (right.double().norm().item() + 1e-30)
         if not error <= bounds[order]:  # NaN is a fault too
