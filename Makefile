@@ -17,7 +17,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.demo ## find and mend the flaw of a small Vim on decoy digits; about two minutes
-	$(VENV)/bin/mamba-mender mend $(ARGS)
+	rm -rf runs/demo
+	$(VENV)/bin/mamba-mender mend --out runs/demo $(ARGS)
 
 test: $(VENV)/.test ## run the tests, with the C++ kernels required
 	$(PY) -m pytest --require cpu $(ARGS)
@@ -59,7 +60,7 @@ compiler: tools
 $(VENV)/.torch: constraints.txt | tools
 	@echo "== installing torch into $(VENV) (once; minutes)"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	@$(INSTALL) torch
+	@$(PY) -m pip install --constraint constraints.txt torch
 	@touch $@
 
 $(VENV)/.demo: $(SOURCES) $(VENV)/.torch

@@ -117,7 +117,8 @@ def _largest_errors(
         for name, dtype in (("reference", torch.float64), (backend, torch.float32)):
             leaves = [tensor.detach().to(dtype).requires_grad_() for tensor in inputs]
             outputs = run(leaves, name, reverse)
-            results.append((outputs, torch.autograd.grad(sum(out.square().sum() for out in outputs), leaves)))
+            total = torch.stack([output.square().sum() for output in outputs]).sum()
+            results.append((outputs, torch.autograd.grad(total, leaves)))
         (expected, expected_gradients), (actual, gradients) = results
         forward += map(_relative_error, actual, expected)
         backward += map(_relative_error, gradients, expected_gradients)
