@@ -16,7 +16,7 @@ from mamba_mender.repair.easy_templates import easy_templates
 from mamba_mender.repair.fingerprint import fingerprint
 from mamba_mender.repair.judgement import judge_model
 from mamba_mender.repair.mend_config import ARMS, MendConfig
-from mamba_mender.repair.state_keys import find_states
+from mamba_mender.taps import find_states
 from mamba_mender.training.card import model_card
 from mamba_mender.training.config import TrainConfig
 from mamba_mender.training.run import TrainResult

@@ -29,7 +29,7 @@ class MendConfig:
     masked_batch_size: images that have a mask and feel the external constraint (or the swap) in each
         step. They are drawn apart from the batch, so that a few masks are felt in every step.
     internal_batch_size: images of the batch that feel the internal constraint in each step.
-    external, internal: states to constrain; see :func:`mamba_mender.repair.find_states`.
+    external, internal: states to constrain; see :func:`mamba_mender.taps.find_states`.
     measure, target: see :func:`mamba_mender.repair.token_relevance` and `constraint_target`.
     internal_sign: which products the internal correlation counts.
     detach_gradient: first order only.
