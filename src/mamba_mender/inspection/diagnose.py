@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +17,9 @@ from mamba_mender.inspection.progress import ImageBar
 from mamba_mender.inspection.samples import select_samples
 from mamba_mender.inspection.sign import Sign
 from mamba_mender.inspection.sweep import THRESHOLDS
-from mamba_mender.taps import STATES, find_states, record
+from mamba_mender.taps import EMBEDDING, STATES, StateKey, find_states, record
 
 SPLITS = ("train", "validation", "test")
-FEATURES = ("embedding", "last.x", "last.c", "last.s")
 FEATURE_LIMIT = 2 * 2**30  # bytes of kept features in one group
 
 
@@ -36,7 +36,7 @@ def diagnose(
     sign: Sign = "rectified-product",
     target: Target = "probability",
     space: Space = "normalised",
-    features: Sequence[str] = FEATURES,
+    features: Sequence[str] | None = None,
     sweep: Sequence[str] = (),
     like: Diagnosis | None = None,
     mean: Sequence[float] | None = None,
@@ -63,7 +63,8 @@ def diagnose(
         target: what is differentiated.
         space: what the perturbation test paints hidden parts with.
         features: states whose activations and gradients are kept whole, named as in
-            :func:`mamba_mender.taps.find_states`; those that states and blocks leave out are not.
+            :func:`mamba_mender.taps.find_states`; None keeps the embedding and the last block's x, c and s.
+            What states and blocks leave out is not kept.
         sweep: states whose maps are scored at several thresholds, both directions together, e.g. "last.s".
         like: an earlier diagnosis whose samples are taken again, to compare before and after.
         mean, std: what the model was trained with; the data's if omitted.
@@ -85,12 +86,16 @@ def diagnose(
     keys = [key for key in find_states(model) if key.state in states and (blocks is None or key.block in blocks)]
     if not keys:
         raise UserError(f"diagnose: blocks {blocks} of this model have no state {sorted(states)}; name others.")
-    kept, swept = find_states(model, features), find_states(model, sweep)
+    kept = _default_features(keys) if features is None else find_states(model, features)
+    swept = find_states(model, sweep)
+    class_token = _fact(model, "class_token_index")
     rules = Rules(
         keys=keys,
         features=[key for key in kept if key in keys],
         sweep=list(dict.fromkeys(together(key) for key in swept if key in keys)),
-        token="mean" if model.class_token_index is None else model.class_token_index,
+        grid=_fact(model, "grid"),
+        class_token=class_token,
+        token="mean" if class_token is None else class_token,
         alpha=alpha,
         beta=beta,
         sign=sign,
@@ -119,8 +124,8 @@ def diagnose(
         classes=list(data.classes),
         mean=list(rules.mean),
         std=list(rules.std),
-        grid=model.grid,
-        class_token=model.class_token_index,
+        grid=rules.grid,
+        class_token=rules.class_token,
         token=rules.token,
         count=count,
         alpha=alpha,
@@ -132,6 +137,17 @@ def diagnose(
         easy=easy,
         hard=hard,
     )
+
+
+def _fact(model: nn.Module, name: str) -> Any:
+    """Read what every classifier of the package says of itself."""
+    return getattr(model, name)
+
+
+def _default_features(keys: Sequence[StateKey]) -> list[StateKey]:
+    """Keep what repair works on: the embedding, and x, c and s of the last block."""
+    last = max(key.block for key in keys)
+    return [key for key in keys if key.block == EMBEDDING or (key.block == last and key.state in "xcs")]
 
 
 def _total(images: ImageSet, samples: int, rules: Rules, like: Diagnosis | None) -> int:
@@ -167,9 +183,9 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
 def _check_fit(model: nn.Module, data: ImageData, images: ImageSet, like: Diagnosis | None, split: str) -> None:
     """Refuse a model that was made for other data, with words, before anything runs."""
     pairs = (
-        ("classes", model.num_classes, len(data.classes)),
-        ("image channels", model.in_chans, data.channels),
-        ("pixels in height and width", tuple(model.img_size), tuple(data.img_size)),
+        ("classes", _fact(model, "num_classes"), len(data.classes)),
+        ("image channels", _fact(model, "in_chans"), data.channels),
+        ("pixels in height and width", tuple(_fact(model, "img_size")), tuple(data.img_size)),
     )
     for what, has, needs in pairs:
         if has != needs:

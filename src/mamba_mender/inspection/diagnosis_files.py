@@ -76,7 +76,7 @@ def load_diagnosis(folder: str | Path) -> Diagnosis:
     """
     folder = Path(folder)
     told = _read_json(folder / SUMMARY)
-    settings = {field.name: told.get(field.name) for field in fields(Diagnosis)}
+    settings: dict[str, Any] = {field.name: told.get(field.name) for field in fields(Diagnosis)}
     if missing := [name for name in settings if name not in told]:
         raise UserError(f"load_diagnosis: {str(folder / SUMMARY)!r} has no {missing}; run the diagnosis again.")
     settings["grid"] = tuple(told["grid"])

@@ -16,6 +16,7 @@ def external_correlation(
     *,
     class_token: int | None = None,
     sign: Sign = "rectified-product",
+    average_gradient: bool = True,
 ) -> Tensor:
     r"""Map how much each token of a state correlates with the prediction.
 
@@ -29,6 +30,11 @@ def external_correlation(
     the sign of the state) or, for "authors", ReLU(s) times the token mean of ReLU(G), as in the
     authors' code, which drops what raises the prediction with two negative signs.
 
+    Averaging the gradient over the tokens, as definition and code do, keeps what the prediction
+    asks of each channel and drops of which token it asks it: a token that the model never reads
+    still scores if its state looks the part. With average_gradient=False, G_nd takes the place of
+    g_d, and the map shows what the prediction would lose, to first order, with each token.
+
     A state of two scans may be given as one tensor per direction. By the paper's rules the map is
     then the mean of the directions' maps (d runs over the channels of both); by "authors" the
     directions' states and gradients are summed first. The class token takes part in the
@@ -40,6 +46,7 @@ def external_correlation(
         grid: rows and columns of the patches.
         class_token: where in the tokens the class token lies; None if there is none.
         sign: the sign rule.
+        average_gradient: whether the gradient is averaged over the tokens first.
 
     Returns:
         The map, differentiable, (batch, rows, columns).
@@ -64,15 +71,11 @@ def external_correlation(
         check_axes("external_correlation", sizes, state=(one, axes), gradient=(other, axes))
     _check_grid(sizes["tokens"], grid, class_token)
     if sign == "authors":
-        total = torch.stack(states).sum(0)
-        weight = torch.stack(gradients).sum(0).relu().mean(1, keepdim=True)
-        tokens = signed_product("external_correlation", total, weight, sign).mean(2)
-    else:
-        maps = [
-            signed_product("external_correlation", one, other.mean(1, keepdim=True), sign).mean(2)
-            for one, other in zip(states, gradients, strict=True)
-        ]
-        tokens = torch.stack(maps).mean(0)
+        states, gradients = [torch.stack(states).sum(0)], [torch.stack(gradients).sum(0).relu()]
+    if average_gradient:
+        gradients = [one.mean(1, keepdim=True) for one in gradients]
+    products = [signed_product("external_correlation", *both, sign) for both in zip(states, gradients, strict=True)]
+    tokens = torch.stack(products).mean((0, 3))
     if class_token is not None:
         tokens = torch.cat([tokens[:, :class_token], tokens[:, class_token + 1 :]], dim=1)
     return tokens.unflatten(1, grid)

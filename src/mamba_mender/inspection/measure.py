@@ -27,6 +27,8 @@ class Rules:
     keys: Sequence[StateKey]
     features: Sequence[StateKey]
     sweep: Sequence[StateKey]
+    grid: tuple[int, int]
+    class_token: int | None
     token: int | Literal["mean"]
     alpha: float
     beta: float
@@ -146,8 +148,8 @@ def _record_batch(
         found = external_correlation(
             [states[one] for one in directions],
             [gradients[one] for one in directions],
-            model.grid,
-            class_token=model.class_token_index,
+            rules.grid,
+            class_token=rules.class_token,
             sign=rules.sign,
         )
         parts.maps.setdefault(key, []).append(found.cpu())

@@ -22,7 +22,7 @@ class ImageBar:
     """
 
     def __init__(self, label: str, total: int, *, shown: bool = True, console: Console | None = None) -> None:
-        console = console or Console(file=sys.stderr)
+        console = Console(file=sys.stderr) if console is None else console
         self.shown = shown and console.is_terminal
         self.began = self.drawn = time.monotonic()
         self.total, self.done = total, 0

@@ -10,7 +10,7 @@ from mamba_mender.nn.state_point import StatePoint
 from mamba_mender.taps.state_key import EMBEDDING, STATES, StateKey
 
 
-def find_states(model: nn.Module, patterns: Iterable[str] = ("embedding", "*.*")) -> list[StateKey]:
+def find_states(model: nn.Module, patterns: Iterable[str] | None = None) -> list[StateKey]:
     """Find the states of a model that patterns name.
 
     A pattern is "embedding" or ``block.state``, with an optional ``.direction``: the block is a
@@ -18,7 +18,7 @@ def find_states(model: nn.Module, patterns: Iterable[str] = ("embedding", "*.*")
 
     Args:
         model: a model of this package.
-        patterns: what to find; every state if omitted.
+        patterns: what to find; None finds every state.
 
     Returns:
         The states, block by block, each once.
@@ -33,6 +33,8 @@ def find_states(model: nn.Module, patterns: Iterable[str] = ("embedding", "*.*")
         ['embedding', '3.c.forward', '3.c.backward']
     """
     known = _all_states(model)
+    if patterns is None:
+        return known
     last = max(key.block for key in known)
     chosen: set[StateKey] = set()
     for pattern in patterns:
