@@ -1,6 +1,7 @@
 """The model that every arm starts from: loaded, or trained by a fixed recipe."""
 
 import dataclasses
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def prepare_base(
         card = read_card(path)
         return Base(path, card["data"]["mean"], card["data"]["std"], done)
     if model is None:
-        network, mean, std, run = _train(data, config, out / "arms" / arm, progress)
+        network, mean, std, run = _train(data, config, out / "arms" / arm / mark, progress)
     else:
         network, mean, std = _take(model, data)
         run = {}
@@ -100,6 +101,7 @@ def prepare_base(
         fingerprint=mark,
     )
     result.save(out, judged.correct)
+    shutil.rmtree(out / "arms" / arm, ignore_errors=True)  # its weights are in models/
     return Base(path, mean, std, result)
 
 

@@ -3,13 +3,13 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from mamba_mender import __version__
 from mamba_mender._check import UserError
 from mamba_mender.data import ImageData
 from mamba_mender.repair.arm import mend_arm
@@ -147,7 +147,7 @@ def _open(out: Path, model: nn.Module | str | Path | None, data: ImageData, conf
             "channels": data.channels,
             "notes": list(data.notes),
         },
-        "versions": {name: metadata.version(name) for name in ("mamba-mender", "torch")},
+        "versions": {"mamba_mender": __version__, "torch": torch.__version__},
         "threads": torch.get_num_threads(),
     }
     if path.exists():
