@@ -9,6 +9,7 @@ from torch.testing import assert_close
 from mamba_mender._check import UserError
 from mamba_mender.models import Vim, create_model
 from mamba_mender.nn import Scan, StatePoint
+from mamba_mender.ops import available_backends
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TOTALS = {  # published: 7M, 7M, 26M, 98M
@@ -260,3 +261,14 @@ def test_autocast():
 def test_rejects_bad_settings(settings, message):
     with pytest.raises(UserError, match=message):
         make_vim(**settings)
+
+
+@pytest.mark.parametrize("_kernel", available_backends()[:-1])  # the reference is not made for compiling
+def test_compiles_whole_with_its_backward(_kernel):
+    torch.compiler.reset()
+    model, images = make_vim(depth=1), torch.randn(2, 2, 8, 8, dtype=torch.float64)
+    expected = model(images)
+    gradients = torch.autograd.grad(expected.square().sum(), list(model.parameters()))
+    found = torch.compile(model, fullgraph=True, backend="aot_eager")(images)
+    assert_close(found, expected)
+    assert_close(torch.autograd.grad(found.square().sum(), list(model.parameters())), gradients)

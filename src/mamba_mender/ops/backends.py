@@ -47,6 +47,8 @@ def choose_backend(where: str, backend: Backend | None, tensors: Sequence[Tensor
     if any(not tensor.is_floating_point() and not tensor.is_complex() for tensor in tensors):
         raise ValueError(f"{where}: tensors must be floating point, got {sorted({str(t.dtype) for t in tensors})}.")
     if backend is None:
+        if torch.compiler.is_compiling():  # which can trace neither a cache nor a warning
+            return available_backends(device.type)[0]
         return _default(where, device.type)
     if backend not in get_args(Backend):
         raise ValueError(f"{where}: backend must be one of {get_args(Backend)}, got {backend!r}.")
