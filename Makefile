@@ -11,7 +11,7 @@ BENCHMARKS := $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))
 INSTALL := $(PY) -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean tools compiler
+.PHONY: help demo test check bench clean tools compiler fallback
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -32,10 +32,18 @@ check: $(VENV)/.test ## all that has to pass before a change lands: style, types
 	$(call stage,ruff format,$(PY) -m ruff format --check)
 	$(call stage,pyright,$(PY) -m pyright --pythonpath $(PY))
 	$(call stage,pytest,$(PY) -m pytest --require cpu --durations 10 $(ARGS))
+	$(call stage,install without a compiler,$(MAKE) --no-print-directory fallback)
 	$(call stage,quick benchmarks,(for file in $(BENCHMARKS); do echo "-- $$file"; $(PY) $$file --quick || exit 1; done))
 
 bench: $(VENV)/.bench ## run every benchmark in full; hours
 	for file in $(BENCHMARKS); do echo "-- $$file"; $(PY) $$file || exit 1; done
+
+# Without a compiler the install succeeds, without the kernels; where they are required, it fails.
+fallback: $(VENV)/.torch
+	@rm -rf build/fallback
+	@CXX=/bin/false $(PY) -m pip install --quiet --no-deps --target build/fallback .
+	@test -f build/fallback/mamba_mender/ops/reference.py && ! ls build/fallback/mamba_mender/_C* 2>/dev/null
+	@! MAMBA_MENDER_REQUIRE_KERNEL=1 CXX=/bin/false $(PY) -m pip install --quiet --no-deps --target build/refused . 2>/dev/null
 
 clean: ## remove the environment, the build tree and caches; your runs stay
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
