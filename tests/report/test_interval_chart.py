@@ -1,9 +1,12 @@
 from mamba_mender.report.interval_chart import interval_chart
+from mamba_mender.training.statistics import Interval
 
 
 def test_draws_the_numbers_it_is_given():
     figure = interval_chart(
-        {"test": {"base": (0.616, 0.6, 0.63), "ext": (0.7, 0.69, 0.71)}}, "right, %", bound={"test": 0.854}
+        {"test": {"base": Interval(0.616, 0.6, 0.63), "ext": Interval(0.7, 0.69, 0.71)}},
+        "right, %",
+        bound={"test": (0.854, "trained on clean images")},
     )
     axis = figure.axes[0]
     words = [text.get_text() for text in axis.texts]
@@ -12,7 +15,9 @@ def test_draws_the_numbers_it_is_given():
 
 
 def test_a_gain_that_may_be_0_is_hollow():
-    figure = interval_chart({"test": {"int": (0.01, -0.01, 0.03), "ext": (0.1, 0.05, 0.15)}}, "gain", zero=True)
+    figure = interval_chart(
+        {"test": {"int": Interval(0.01, -0.01, 0.03), "ext": Interval(0.1, 0.05, 0.15)}}, "gain", zero=True
+    )
     faces = {
         line.get_marker(): line.get_markerfacecolor() for line in figure.axes[0].lines if line.get_marker() != "None"
     }
@@ -20,5 +25,7 @@ def test_a_gain_that_may_be_0_is_hollow():
 
 
 def test_an_arm_may_lack_a_panel():
-    figure = interval_chart({"test": {"base": (0.5, 0.4, 0.6)}, "clean": {"all": (0.5, 0.4, 0.6)}}, "right, %")
+    figure = interval_chart(
+        {"test": {"base": Interval(0.5, 0.4, 0.6)}, "clean": {"all": Interval(0.5, 0.4, 0.6)}}, "right, %"
+    )
     assert [len(axis.texts) for axis in figure.axes] == [1, 1]

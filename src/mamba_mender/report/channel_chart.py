@@ -9,7 +9,7 @@ from torch import Tensor
 from mamba_mender.report.palette import INK, MAP, style
 
 
-def channel_chart(panels: Mapping[str, Tensor], classes: Sequence[str], *, height: float = 3.6) -> Figure:
+def channel_chart(panels: Mapping[str, Tensor], classes: Sequence[str], *, height: float = 3.3) -> Figure:
     """Draw one heat map a panel: each row one image, each column one channel, bright where the channel matters.
 
     Rows are divided by their largest positive value. The channels stand in the same order in all panels:
@@ -19,6 +19,7 @@ def channel_chart(panels: Mapping[str, Tensor], classes: Sequence[str], *, heigh
     Args:
         panels: title to internal correlations, (classes, samples, channels) each.
         classes: names of the classes, from the top.
+        height: of one panel, in inches.
 
     Returns:
         The figure.
@@ -32,12 +33,14 @@ def channel_chart(panels: Mapping[str, Tensor], classes: Sequence[str], *, heigh
     profile = first.mean(1)  # (classes, channels)
     order = torch.argsort(profile.argmax(0) * 2.0 - profile.amax(0) / profile.amax().clamp(min=1e-12), stable=True)
     with style():
-        figure = Figure(figsize=(4.5 * len(panels) + 0.6, height), layout="constrained")
-        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        columns = min(2, len(panels))
+        rows = -(-len(panels) // columns)
+        figure = Figure(figsize=(4.5 * columns + 0.6, height * rows), layout="constrained")
+        axes = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()[: len(panels)]
         for axis, (title, values) in zip(axes, panels.items(), strict=True):
             samples = values.shape[1]
-            rows = _scaled(values)[..., order].flatten(0, 1).numpy()
-            drawn = axis.imshow(rows, aspect="auto", interpolation="none", cmap=MAP, vmin=0, vmax=1)
+            shown = _scaled(values)[..., order].flatten(0, 1).numpy()
+            drawn = axis.imshow(shown, aspect="auto", interpolation="none", cmap=MAP, vmin=0, vmax=1)
             for band in range(1, len(classes)):
                 axis.axhline(band * samples - 0.5, color="white", linewidth=0.8)
             axis.set_yticks([(band + 0.5) * samples - 0.5 for band in range(len(classes))], classes)
@@ -47,7 +50,7 @@ def channel_chart(panels: Mapping[str, Tensor], classes: Sequence[str], *, heigh
             axis.grid(visible=False)
             for spine in axis.spines.values():
                 spine.set_visible(False)
-        bar = figure.colorbar(drawn, ax=list(axes), shrink=0.7, pad=0.02, ticks=[0, 1])
+        bar = figure.colorbar(drawn, ax=list(axes), shrink=0.7 / rows, pad=0.02, ticks=[0, 1])
         bar.ax.set_yticklabels(["unused", "most used"])
         bar.outline.set_visible(False)
     return figure

@@ -87,5 +87,5 @@ def line_chart(panels: Sequence[Panel], *, columns: int = 2, height: float = 2.9
             axis.set_visible(False)
         if len(known) > 1:
             wide = min(len(known), 3 * columns)
-            figure.legend(known.values(), known.keys(), loc="outside upper center", ncols=wide)
+            figure.legend(known.values(), known.keys(), loc="outside upper center", ncols=wide, handlelength=3.4)
     return figure

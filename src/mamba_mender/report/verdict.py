@@ -34,7 +34,9 @@ def verdict(gain: Interval, against: str = "the control") -> Verdict:
         >>> verdict(Interval(0.021, 0.0, 0.046)).sentence
         'No proven gain: +2.1 points against the control, but the interval from +0.0 to +4.6 includes 0.'
     """
-    mean, low, high = (points(value) for value in (gain.mean, gain.low, gain.high))
+    ends = (gain.low, gain.high)
+    digits = 2 if any(end and abs(end) < 0.0005 for end in ends) else 1  # an end that is not 0 must not read as 0
+    mean, low, high = (points(value, digits) for value in (gain.mean, gain.low, gain.high))
     if gain.low > 0:
         tail = f"{mean} points against {against}, and the interval from {low} to {high} lies above 0."
         return Verdict("good", "Better", f"Better: {tail}")
@@ -45,21 +47,21 @@ def verdict(gain: Interval, against: str = "the control") -> Verdict:
     return Verdict("open", "No proven gain", f"No proven gain: {tail}")
 
 
-def points(share: float) -> str:
+def points(share: float, digits: int = 1) -> str:
     """Write a difference of shares in percentage points, with its sign.
 
     Example:
         >>> points(0.0213)
         '+2.1'
     """
-    return f"{100 * share:+.1f}".replace("-", "\N{MINUS SIGN}")
+    return f"{100 * share:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def percent(share: float) -> str:
+def percent(share: float, digits: int = 1) -> str:
     r"""Write a share in percent.
 
     Example:
         >>> percent(0.4213)
         '42.1\xa0%'
     """
-    return f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
+    return f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"

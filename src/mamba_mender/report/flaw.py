@@ -1,0 +1,49 @@
+"""How much the base's flaw costs, in right answers."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mamba_mender.report.contents import Contents
+from mamba_mender.training.statistics import Interval, paired_gain
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """What the base loses by its flaw.
+
+    kind: "patch": on test images whose patch lies, against the same recipe trained on clean images;
+        "background": on validation images that get another image's background, against the same images as they are.
+    loss: difference of the two shares of right answers, negative where the base loses, with its interval.
+    with_cue, without: the two shares: validation and test accuracy, or validation accuracy before and after.
+    bound: the accuracy of the model trained on clean images; None without one.
+    """
+
+    kind: Literal["patch", "background"]
+    loss: Interval
+    with_cue: float
+    without: float
+    bound: float | None = None
+
+
+def find_flaw(contents: Contents) -> Flaw | None:
+    """Measure what the base loses by its flaw, image by image.
+
+    Args:
+        contents: of the run folder.
+
+    Returns:
+        The flaw; None where it cannot be measured: without a base, and without masks or clean images.
+    """
+    if "base" not in contents.arms:
+        return None
+    base = contents.arms["base"]
+    accuracy = {split: value.mean for split, value in base.accuracy.items()}
+    own = {split: seen.numpy() for split, seen in base.results[0].correct(contents.folder).items()}
+    if "clean" in contents.arms and "test" in own:
+        clean = contents.arms["clean"].results[0].correct(contents.folder)["test"].numpy()
+        bound = contents.arms["clean"].accuracy["test"].mean
+        return Flaw("patch", paired_gain([own["test"]], [clean]), accuracy["validation"], accuracy["test"], bound)
+    if "swapped_validation" in own and len(own["swapped_validation"]) == len(own["validation"]):
+        loss = paired_gain([own["swapped_validation"]], [own["validation"]])
+        return Flaw("background", loss, accuracy["validation"], accuracy["swapped_validation"])
+    return None

@@ -1,0 +1,126 @@
+"""The report: one self-contained page made from a run folder."""
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from mamba_mender import __version__
+from mamba_mender._check import UserError
+from mamba_mender.report.accuracy_table import accuracy_table
+from mamba_mender.report.contents import Contents, read_contents
+from mamba_mender.report.palette import look
+from mamba_mender.report.pictures import make_pictures
+from mamba_mender.report.story import tell_story
+from mamba_mender.report.words import CAPTIONS, WORDS
+from mamba_mender.training.checkpoint import write_atomic
+
+
+def write_report(run_folder: Path | str) -> Path:
+    """Write ``report.html`` into a run folder: what was wrong, what changed, and whether it helped.
+
+    The page needs nothing beside it: styles and figures are inside, and it refers to no address. Arms and
+    diagnoses that the folder lacks are named on the page. The figures also go into ``visualize/`` as SVG.
+
+    Args:
+        run_folder: what :func:`mamba_mender.repair.mend` and :func:`mamba_mender.repair.examine` wrote.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        UserError: the folder is no run folder, or a file in it is damaged.
+    """
+    folder = Path(run_folder)
+    if not folder.is_dir():
+        raise UserError(f"write_report: there is no folder {str(folder)!r}; give the folder of a run.")
+    contents = read_contents(folder)
+    pictures, missing = make_pictures(contents)
+    for name, picture in pictures.items():
+        picture.save(folder / "visualize" / f"{name}.svg")
+    story = tell_story(contents)
+    environment = Environment(
+        loader=PackageLoader("mamba_mender.report"), autoescape=select_autoescape(), undefined=StrictUndefined
+    )
+    page = environment.get_template("report.html").render(
+        title=story.title,
+        story=story,
+        pictures=pictures,
+        missing=missing,
+        table=accuracy_table(contents.arms) if contents.arms else None,
+        absent=[f"{look(name).label}, {look(name).meaning}." for name in contents.absent],
+        masked=contents.scene is not None and contents.scene.masks is not None,
+        seeds=max((len(arm.results) for arm in contents.arms.values()), default=0),
+        captions=CAPTIONS,
+        words=WORDS,
+        facts=list(_facts(contents)),
+        options=list(_settings(contents.settings.get("config", {}))),
+        command=_command(contents.settings, folder),
+        folder=folder.resolve().name,
+        date=date.today().isoformat(),
+        version=__version__,
+    )
+    path = folder / "report.html"
+    write_atomic(path, page.encode())
+    return path
+
+
+def _facts(contents: Contents) -> Iterator[tuple[str, str]]:
+    """List what a reader needs to judge the run."""
+    data, settings = contents.settings.get("data", {}), contents.settings
+    config = settings.get("config", {})
+    if data:
+        yield "Data", data.get("description", data.get("name", ""))
+        yield "Classes", ", ".join(data.get("classes", []))
+        for note in data.get("notes", []):
+            yield "Note", note
+    if config:
+        given = settings.get("model")
+        yield (
+            "Model",
+            str(given) if given else f"{config.get('architecture')}, trained for {config.get('base_steps')} steps",
+        )
+        yield "Each arm", f"{config.get('steps')} steps of {config.get('batch_size')} images"
+        yield (
+            "Constrained states",
+            f"external: {', '.join(config['external'])}; internal: {', '.join(config['internal'])}",
+        )
+    seeds = {name: [result.seed for result in arm.results] for name, arm in contents.arms.items()}
+    if seeds:
+        yield "Seeds", "; ".join(f"{look(name).label} {', '.join(map(str, own))}" for name, own in seeds.items())
+        seconds = sum(result.seconds for arm in contents.arms.values() for result in arm.results)
+        yield "Training time", f"{seconds / 60:.1f} minutes in all, on {settings.get('threads', 'unknown')} threads"
+    if contents.before is not None:
+        rule = contents.before
+        yield (
+            "Relevance",
+            f"sign rule {rule.sign}, target {rule.target}, alpha {rule.alpha:g}, beta {rule.beta:g}; {rule.count} easy and "
+            f"{rule.count} hard images of each class from the {rule.split} images",
+        )
+    versions = settings.get("versions", {})
+    if versions:
+        yield "Versions", ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in config.items():
+        yield name, json.dumps(value)
+
+
+def _command(settings: Mapping[str, Any], folder: Path) -> str:
+    """Write the command line that runs this again; settings it has no option for are listed on the page."""
+    config, data = settings.get("config", {}), settings.get("data", {})
+    if not config or not data:
+        return ""
+    model = settings.get("model")
+    parts = ["mamba-mender", "mend", "--data", data["name"]]
+    parts += ["--model", str(model) if model else config["architecture"]]
+    parts += ["--arms", ",".join(config["arms"]), "--seeds", str(len(config["seeds"]))]
+    parts += ["--steps", str(config["steps"])]
+    parts += [] if model else ["--base-steps", str(config["base_steps"])]
+    parts += ["--external", ",".join(config["external"]), "--internal", ",".join(config["internal"])]
+    return shlex.join([*parts, "--out", f"{folder.resolve().name}-again"])

@@ -1,0 +1,216 @@
+"""The words of the page that depend on the run: the cards at its head, and the sentences of each section."""
+
+from dataclasses import dataclass, field
+
+from mamba_mender.report.contents import Contents
+from mamba_mender.report.palette import look
+from mamba_mender.report.flaw import find_flaw
+from mamba_mender.report.pictures import even_share, outside_by_arm
+from mamba_mender.report.verdict import percent, points, verdict
+from mamba_mender.training.statistics import bootstrap_interval
+
+
+@dataclass(frozen=True)
+class Card:
+    """One of the three answers at the head of the page.
+
+    question: such as "Did it help?". number, unit: the answer in a number. answer: the same in a sentence.
+    tone: "good", "bad", "open" or "".
+    """
+
+    question: str
+    number: str
+    unit: str
+    answer: str
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Story:
+    """What the page says in words.
+
+    title, lead: of the page. cards: three. wrong, changed, helped: sentences of the three main sections.
+    """
+
+    title: str
+    lead: str
+    cards: list[Card]
+    wrong: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    helped: list[str] = field(default_factory=list)
+
+
+def tell_story(contents: Contents) -> Story:
+    """Put a run into words.
+
+    Args:
+        contents: of the run folder.
+
+    Returns:
+        Title, cards and sentences; where something was not measured, they say so.
+    """
+    data = contents.settings.get("data", {}).get("name", "an unnamed data set")
+    chosen = contents.chosen
+    lead = "A small vision network was trained, its flaw was looked for, and several ways of mending it were compared."
+    if contents.settings.get("model"):
+        lead = (
+            "A trained vision network was given, its flaw was looked for, and several ways of mending it were compared."
+        )
+    if chosen is None:
+        lead = "A vision network was trained and looked into; nothing has been mended yet."
+    cards = [_wrong_card(contents), _changed_card(contents), _helped_card(contents)]
+    return Story(
+        f"Mending a Mamba model on {data}", lead, cards, _wrong(contents), _changed(contents), _helped(contents)
+    )
+
+
+def _part(contents: Contents) -> str:
+    """Name what lies outside the masks."""
+    return "the planted patch" if contents.decoyed else "the background"
+
+
+def _wrong_card(contents: Contents) -> Card:
+    question, flaw, base = "What was wrong?", find_flaw(contents), contents.arms.get("base")
+    if base is None:
+        return Card(question, "?", "", "The base model has no results in this run.")
+    if flaw is None:
+        told = "is the base's share of wrong answers on test images. Without masks there is no right place to compare with."
+        return Card(question, percent(1 - base.accuracy["test"].mean), "", f"This {told}")
+    if flaw.kind == "patch":
+        told = (
+            f"The base is right on {percent(flaw.with_cue)} of images whose patch tells the truth, but on "
+            f"{percent(flaw.without)} where it lies. Trained on clean images it would be {percent(flaw.bound or 0.0)}."
+        )
+    else:
+        told = (
+            f"The base is right on {percent(flaw.with_cue)} of held-out images, but on {percent(flaw.without)} when "
+            "they get the background of another image."
+        )
+    if flaw.loss.high < 0:
+        return Card(question, points(flaw.loss.mean), "points", told, "bad")
+    return Card(question, points(flaw.loss.mean), "points", f"No proven flaw. {told}", "open")
+
+
+def _changed_card(contents: Contents) -> Card:
+    question, chosen, scene = "What changed?", contents.chosen, contents.scene
+    if chosen is None:
+        return Card(question, "\N{EN DASH}", "", "No arm with a constraint has finished, so nothing was mended.")
+    before, after = contents.sights.get("base"), contents.sights.get(chosen.name)
+    if scene is None or before is None or after is None or before.outside is None or after.outside is None:
+        return Card(question, "?", "", "Where the models look was not measured: there are no masks, or no diagnosis.")
+    old, new = before.outside[scene.easy :], after.outside[scene.easy :]
+    change = bootstrap_interval((new - old).numpy())
+    digits = 0 if min(old.mean(), new.mean()) >= 0.1 else 1
+    number = f"{100 * old.mean():.{digits}f} \N{RIGHTWARDS ARROW} {100 * new.mean():.{digits}f}"
+    told = f"On hard images, the share of the answer that hangs on {_part(contents)}, before and after mending."
+    if change.contains(0):
+        told += " The change is within what chance explains."
+    tone = "good" if change.high < 0 else "bad" if change.low > 0 else "open"
+    return Card(question, number, "%", told, tone)
+
+
+def _helped_card(contents: Contents) -> Card:
+    question, chosen = "Did it help?", contents.chosen
+    if chosen is None or "test" not in chosen.gain:
+        why = "nothing was mended" if chosen is None else "there is no control to compare with"
+        return Card(question, "?", "", f"It cannot be said: {why}.")
+    found = verdict(chosen.gain["test"])
+    told = f"{found.sentence} ({look(chosen.name).label}, new test images.)"
+    return Card(question, points(chosen.gain["test"].mean), "points", told, found.tone)
+
+
+def _wrong(contents: Contents) -> list[str]:
+    told, flaw = [], find_flaw(contents)
+    if contents.decoyed:
+        told.append(
+            "Each training image carries a grey patch in a corner, whose shade gives the class away. A model that reads "
+            "the patch need not learn what the images show. At test time the shade is random, and such a model fails."
+        )
+    if flaw is not None:
+        against = "the same model trained on clean images" if flaw.kind == "patch" else "the images as they are"
+        sentence = verdict(flaw.loss, against).sentence
+        told.append(
+            f"What the flaw costs the base, in right answers: {_lower(sentence)}".replace(
+                "no proven gain", "no proven loss"
+            )
+        )
+    hard, scene = outside_by_arm(contents).get("hard", {}), contents.scene
+    if "base" in hard and scene is not None and (even := even_share(scene)) is not None:
+        share = hard["base"].mean
+        times = share / even if even else 0.0
+        told.append(
+            f"The what-if test asks the model itself: one window of the image after another is replaced by the same "
+            f"window of other images, and the change of the answer is measured. On hard images {percent(share)} of that "
+            f"effect comes from {_part(contents)}, which makes up {percent(even)} of the picture: "
+            f"{times:.1f} times its share."
+        )
+    if not told:
+        told.append("The maps show which parts of an image the base model's answer hangs on.")
+    return told
+
+
+def _changed(contents: Contents) -> list[str]:
+    chosen = contents.chosen
+    if chosen is None:
+        return ["Nothing was mended in this run."]
+    weights = ", ".join(f"{name} {value:g}" for name, value in chosen.results[0].weights.items())
+    told = [
+        "Mending trains the model on, with a constraint: what its states say must come from the object (external), "
+        "and from the channels that easy images of the class use (internal). The control trains on for equally many "
+        "steps without any constraint, so that more training is not mistaken for mending.",
+        f"Of the mended models, {look(chosen.name).label} did best on validation images (never on test images) and is "
+        f"the one meant by \N{LEFT DOUBLE QUOTATION MARK}mended\N{RIGHT DOUBLE QUOTATION MARK} below"
+        + (f"; weights of its losses: {weights}." if weights else "."),
+    ]
+    return told
+
+
+def _helped(contents: Contents) -> list[str]:
+    chosen, told = contents.chosen, []
+    if chosen is not None:
+        for split, name in (("test", "test images"), ("clean_test", "test images without any patch")):
+            if split in chosen.gain:
+                told.append(f"On {name}, {_lower(verdict(chosen.gain[split]).sentence)}")
+    told += _compare(contents)
+    seeds = len(chosen.results) if chosen is not None else 0
+    if seeds == 1:
+        told.append(
+            "One seed only: the intervals cover the luck of the test images, but not that of training. Run more seeds "
+            "before you trust a small gain."
+        )
+    elif 1 < seeds < 5:
+        told.append(
+            f"{seeds} seeds say little about the luck of training: read the intervals as the least doubt there is."
+        )
+    return told
+
+
+def _compare(contents: Contents) -> list[str]:
+    """Set the chosen arm beside the base, the cheap rival and training on clean images."""
+    chosen, arms, told = contents.chosen, contents.arms, []
+    if chosen is None:
+        return told
+    own = chosen.accuracy["test"].mean
+    label = look(chosen.name).label
+    if {"base", "clean"} <= set(arms):
+        base, clean = arms["base"].accuracy["test"].mean, arms["clean"].accuracy["test"].mean
+        if clean > base:
+            told.append(
+                f"Training on images without patches from the start reaches {percent(clean)}. Of the way there from the "
+                f"base, {percent(base)}, {label} went {percent((own - base) / (clean - base), 0)}."
+            )
+        else:
+            told.append(
+                f"Training on images without patches is no better ({percent(clean)}), so there was little to mend."
+            )
+    if "swap" in arms:
+        swap = arms["swap"].accuracy["test"].mean
+        how = "less than" if swap < own else "more than" if swap > own else "the same as"
+        told.append(
+            f"The cheap rival with the same masks, swapping backgrounds, reaches {percent(swap)}, {how} {label} ({percent(own)})."
+        )
+    return told
+
+
+def _lower(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:]
