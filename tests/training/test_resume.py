@@ -126,7 +126,7 @@ def test_resume_without_a_checkpoint_starts(net, data, tmp_path):
 
 def test_a_run_is_not_written_over(make_net, data, tmp_path):
     train(make_net(), data, config=CONFIG, out=tmp_path)
-    with pytest.raises(UserError, match=r"already holds a run \(step-00000020\); pass resume=True"):
+    with pytest.raises(UserError, match=r"already holds a run \(step-00000020\); go on with it by resume=True"):
         train(make_net(), data, config=CONFIG, out=tmp_path)
 
 

@@ -31,7 +31,7 @@ def explained(config: TrainConfig, out: Path | None) -> Iterator[None]:
             raise
         raise UserError(
             f"train: {FULL[error.errno]} while writing under {out} ({error}); free some space or give another "
-            f"folder, then go on with resume=True. {_kept(out)}"
+            f"folder, then go on with resume=True (--resume). {_kept(out)}"
         ) from error
     except (MemoryError, RuntimeError) as error:  # torch reports the CPU's as a plain RuntimeError
         if not is_out_of_memory(error):

@@ -146,7 +146,7 @@ class Loop:
             f"train: the {what.replace('_', ' ')} is {numbers[what]} at step {self.run.step + 1}, with learning rate "
             f"{self.optimiser.param_groups[0]['lr']:.3g}; stopped before the weights changed, {after}. "
             f"Lower learning_rate (now {self.config.learning_rate:.3g}) or clip (now {self.config.clip}) and go on "
-            f"with resume=True."
+            f"with resume=True (--resume)."
         )
 
     def _evaluate(self) -> None:

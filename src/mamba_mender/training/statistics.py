@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,13 @@ def wilson_interval(correct: int, total: int, *, level: float = 0.95) -> Interva
     """
     if not 0 <= correct <= total or total < 1:
         raise ValueError(f"wilson_interval: need 0 <= correct <= total and total >= 1, got {correct} of {total}.")
-    p, q = correct / total, float(norm.ppf((1 + level) / 2))
+    p, q = correct / total, NormalDist().inv_cdf((1 + level) / 2)
     centre = p + q**2 / (2 * total)
     half = q * np.sqrt(p * (1 - p) / total + (q / (2 * total)) ** 2)
     scale = 1 + q**2 / total
-    return Interval(p, max(0.0, float((centre - half) / scale)), min(1.0, float((centre + half) / scale)))
+    low = float((centre - half) / scale) if correct > 0 else 0.0  # exact at the ends, where rounding is not
+    high = float((centre + half) / scale) if correct < total else 1.0
+    return Interval(p, low, high)
 
 
 def bootstrap_interval(values: ArrayLike, *, level: float = 0.95, resamples: int = 4000, seed: int = 0) -> Interval:

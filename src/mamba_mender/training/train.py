@@ -149,7 +149,7 @@ def _check_out(out: Path | None, resume: bool) -> None:
     kept = None if out is None or resume else last_checkpoint(out / "checkpoints")
     if kept is not None:
         raise UserError(
-            f"train: {out} already holds a run ({kept.name}); pass resume=True to go on with it, "
+            f"train: {out} already holds a run ({kept.name}); go on with it by resume=True (--resume), "
             f"delete its checkpoints, or give another folder."
         )
 

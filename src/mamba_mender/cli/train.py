@@ -1,0 +1,132 @@
+"""`mamba-mender train`: train a Vim on images and save it where the other subcommands find it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mamba_mender.data import ImageData
+
+EXAMPLE = "mamba-mender train --data fashion-mnist --model vim_nano --steps 500 --out runs/fashion"
+
+
+def train(
+    data: Annotated[str, typer.Option(help="A data set's name, or a folder of images or IDX files.")] = "digits",
+    model: Annotated[str, typer.Option(help="A model's name, or a .safetensors file to start from.")] = "vim_nano",
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps. [default: 500, if no --epochs are given]")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the training images, instead of --steps.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Images in a forward pass; lower it if memory runs out.")] = 64,
+    accumulate: Annotated[int, typer.Option(help="Forward passes in a step.")] = 1,
+    learning_rate: Annotated[float, typer.Option(help="The peak, between warm-up and cosine.")] = 2e-3,
+    weight_decay: Annotated[float, typer.Option(help="AdamW's; not on A_log, D, biases and norms.")] = 0.05,
+    ema: Annotated[float, typer.Option(help="Decay of averaged weights, such as 0.99; 0 is off.")] = 0.0,
+    precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="Of the forward pass.")] = "fp32",
+    augment: Annotated[bool, typer.Option(help="Shift and flip the images as suits the data set.")] = True,
+    patch_size: Annotated[int | None, typer.Option(help="Side of a patch, in pixels. [default: by image size]")] = None,
+    img_size: Annotated[int | None, typer.Option(help="Scale images to this side, in pixels.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Use at most this many training images.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the weights, the order and the augmentation.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that read image files ahead.")] = 0,
+    out: Annotated[Path, typer.Option(help="The run folder.")] = Path("mamba-mender-run/train"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
+) -> None:
+    """Train a Vim, keep the weights that do best on validation images, and test those on test images.
+
+    The run folder gets model.safetensors and model.json, metrics.jsonl (a line each ten steps and each
+    evaluation), config.json, and checkpoints/, from which --resume goes on as if nothing had happened.
+    """
+    from mamba_mender.data import augment_preset, load_data
+    from mamba_mender.training import TrainConfig, evaluate
+    from mamba_mender.training import train as run_training
+
+    config = TrainConfig(
+        steps=500 if steps is None and epochs is None else steps,
+        epochs=epochs,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        learning_rate=learning_rate,
+        min_learning_rate=learning_rate / 100,
+        weight_decay=weight_decay,
+        ema=ema,
+        precision=precision,
+        seed=seed,
+        workers=workers,
+    )
+    console = Console()
+    images = load_data(data, img_size=img_size, limit=limit, skip_bad=skip_bad)
+    network, images = take_model(model, images, patch_size=patch_size, seed=seed)
+    console.print(images.description, *images.notes, f"Run folder: {out}", sep="\n", highlight=False)
+    result = run_training(
+        network,
+        images,
+        config=config,
+        out=out,
+        resume=resume,
+        augment=augment_preset(data) if augment else None,
+        progress=not quiet,
+    )
+    test = evaluate(network, images.test, mean=images.mean, std=images.std, progress=not quiet)
+    asked = {"data": data, "model": model, "img_size": img_size, "limit": limit, "augment": augment}
+    found = {"steps": result.steps, "seconds": round(result.seconds, 1), "validation": result.best}
+    write_json(out / "config.json", asked | {"training": config.to_dict()} | found | {"test": test.to_dict()})
+    console.print(
+        f"{result.steps} steps in {result.seconds:.0f} s; the best on validation images "
+        f"({100 * result.best['accuracy']:.1f} %) was step {result.best['step']}.",
+        f"Test accuracy {test.interval95} on {len(test.labels)} images; the model is {out / 'model.safetensors'}, "
+        f"its metrics are in {out / 'metrics.jsonl'}.",
+        sep="\n",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def take_model(model: str, data: "ImageData", *, patch_size: int | None, seed: int) -> "tuple[nn.Module, ImageData]":
+    """Create a model by name, or load one from a file; give it with the data, normalised as the model wants it."""
+    import torch
+
+    from mamba_mender.models import create_model, load_model, read_card
+    from mamba_mender.repair.base import fitting_patch
+
+    torch.manual_seed(seed)
+    if model.endswith(".safetensors"):
+        about = read_card(model).get("data", {})
+        network = load_model(model, num_classes=len(data.classes))
+        check_fit(model, network, data)
+        return network, replace(data, mean=about.get("mean", data.mean), std=about.get("std", data.std))
+    network = create_model(
+        model,
+        num_classes=len(data.classes),
+        img_size=data.img_size,
+        in_chans=data.channels,
+        patch_size=patch_size or fitting_patch(data.img_size),
+    )
+    return network, data
+
+
+def check_fit(path: str, network: "Any", data: "ImageData") -> None:
+    """Refuse images that a model cannot take."""
+    from mamba_mender._check import UserError
+
+    wants = (network.in_chans, *network.img_size)
+    has = (data.channels, *data.img_size)
+    if wants != has:
+        raise UserError(
+            f"{path} takes images of (channels, height, width) = {wants}, but those of {data.name} are {has}; "
+            f"use --img-size {wants[1]}, or another model."
+        )
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON, whole or not at all."""
+    from mamba_mender.training.checkpoint import write_atomic
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps(content, indent=2).encode() + b"\n")
