@@ -9,7 +9,6 @@ import torch
 
 from mamba_mender.ops import cpu
 
-
 SCAN_AXES = {
     "state": [1, 2, 5, 16, 17, 64, 256],
     "length": [1, 31, 32, 33, 65],
@@ -111,7 +110,7 @@ def conv_inputs(batch=2, channels=3, length=7, width=4, *, bias=True, layout="",
 
 
 def derivatives(op, inputs, dtype=torch.float64, order=2):
-    """Run an op, and differentiate it along random directions: outputs, and derivatives by names like "d u" and "dd u"."""
+    """Run an op and differentiate it along random directions: outputs, and derivatives named like "d u", "dd u"."""
     leaves = {name: in_dtype(tensor, dtype).requires_grad_() for name, tensor in inputs.items()}
     outputs = op(**leaves)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)

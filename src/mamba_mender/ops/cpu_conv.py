@@ -6,18 +6,16 @@ import torch
 from torch import Tensor
 
 from mamba_mender.ops.cpu import address, channel_last, extension, instruction_set, output_address, threads_for
+from mamba_mender.ops.differentiable_op import differentiable_op
 
 
-def causal_conv1d(
-    x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, symmetric: bool, reverse: bool
-) -> Tensor:
+def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, symmetric: bool, reverse: bool) -> Tensor:
     """Run the C++ kernel; see :func:`mamba_mender.ops.causal_conv1d`."""
     left = (weight.shape[1] - 1) // 2 if symmetric else weight.shape[1] - 1
     return conv_forward(x, weight, bias, silu, left, reverse)
 
 
-@torch.library.custom_op("mamba_mender::conv_forward", mutates_args=(), device_types="cpu")
-def conv_forward(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, left: int, reverse: bool) -> Tensor:
+def _run_forward(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, left: int, reverse: bool) -> Tensor:
     """Return activation(conv(x)), with so many taps to the left of each step."""
     y = channel_last(x, *x.shape)
     weight, bias = weight.contiguous(), None if bias is None else bias.contiguous()
@@ -25,13 +23,11 @@ def conv_forward(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, lef
     return y
 
 
-@conv_forward.register_fake
-def _(x, weight, bias, silu, left, reverse):
+def _fake_forward(x, weight, bias, silu, left, reverse):
     return channel_last(x, *x.shape)
 
 
-@torch.library.custom_op("mamba_mender::conv_backward", mutates_args=(), device_types="cpu")
-def conv_backward(
+def _run_backward(
     grad_y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, left: int, reverse: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of x, weight and bias; without a bias the last is empty."""
@@ -42,13 +38,11 @@ def conv_backward(
     return grad_x, shares.sum(0).t().contiguous(), x.new_empty(0) if bias is None else bias_shares.sum(0)
 
 
-@conv_backward.register_fake
-def _(grad_y, x, weight, bias, silu, left, reverse):
+def _fake_backward(grad_y, x, weight, bias, silu, left, reverse):
     return _gradient_fakes(x, weight, bias)
 
 
-@torch.library.custom_op("mamba_mender::conv_second", mutates_args=(), device_types="cpu")
-def conv_second(
+def _run_second(
     tangent_x: Tensor | None,
     tangent_weight: Tensor | None,
     tangent_bias: Tensor | None,
@@ -73,8 +67,7 @@ def conv_second(
     return y, grad_x, shares.sum(0).t().contiguous(), x.new_empty(0) if bias is None else bias_shares.sum(0)
 
 
-@conv_second.register_fake
-def _(tangent_x, tangent_weight, tangent_bias, grad_y, x, weight, bias, silu, left, reverse):
+def _fake_second(tangent_x, tangent_weight, tangent_bias, grad_y, x, weight, bias, silu, left, reverse):
     return (channel_last(x, *x.shape), *_gradient_fakes(x, weight, bias))
 
 
@@ -121,9 +114,13 @@ def _no_third(ctx: Any, *grads: Tensor) -> tuple:
     )
 
 
-conv_forward.register_autograd(_backward, setup_context=_save_for_backward)
-conv_backward.register_autograd(_second, setup_context=_save_for_second)
-conv_second.register_autograd(_no_third)
+conv_forward = differentiable_op(
+    "mamba_mender::conv_forward", _run_forward, _fake_forward, _save_for_backward, _backward
+)
+conv_backward = differentiable_op(
+    "mamba_mender::conv_backward", _run_backward, _fake_backward, _save_for_second, _second
+)
+conv_second = differentiable_op("mamba_mender::conv_second", _run_second, _fake_second, None, _no_third)
 
 
 def _inputs(x: Tensor | None, weight: Tensor | None, bias: Tensor | None, suffix: str = "") -> dict:

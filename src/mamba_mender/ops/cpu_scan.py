@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mamba_mender.ops.cpu import address, channel_last, extension, instruction_set, output_address, threads_for
+from mamba_mender.ops.differentiable_op import differentiable_op
 
 NAMES = ("u", "delta", "A", "B", "C", "D", "z", "bias", "initial")  # the differentiable inputs, in order
 CHUNK = 32  # steps between two saved states, as in csrc/scan.h
@@ -43,8 +44,7 @@ def _same_groups(B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
     return (few, many) if many is C else (many, few)
 
 
-@torch.library.custom_op("mamba_mender::scan_forward", mutates_args=(), device_types="cpu")
-def scan_forward(
+def _run_forward(
     u: Tensor,
     delta: Tensor,
     A: Tensor,
@@ -66,13 +66,11 @@ def scan_forward(
     return y, last, saved
 
 
-@scan_forward.register_fake
-def _(u, delta, A, B, C, D, z, bias, initial, softplus, reverse, save):
+def _fake_forward(u, delta, A, B, C, D, z, bias, initial, softplus, reverse, save):
     return _forward_outputs(u, A, save)
 
 
-@torch.library.custom_op("mamba_mender::scan_backward", mutates_args=(), device_types="cpu")
-def scan_backward(
+def _run_backward(
     grad_y: Tensor,
     grad_last: Tensor | None,
     saved: Tensor,
@@ -90,7 +88,7 @@ def scan_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of the nine inputs; an input that is missing gets an empty one."""
     if saved.numel() == 0:
-        _, _, saved = scan_forward._opoverload(u, delta, A, B, C, D, z, bias, initial, softplus, reverse, True)
+        _, _, saved = scan_forward(u, delta, A, B, C, D, z, bias, initial, softplus, reverse, True)
     inputs = _kernel_inputs(u, delta, A, B, C, D, z, bias, initial)
     slots = _slots(inputs)
     gradients = _gradient_memory(inputs, slots)
@@ -103,13 +101,11 @@ def scan_backward(
     return _finish(gradients, inputs)
 
 
-@scan_backward.register_fake
-def _(grad_y, grad_last, saved, u, delta, A, B, C, D, z, bias, initial, softplus, reverse):
+def _fake_backward(grad_y, grad_last, saved, u, delta, A, B, C, D, z, bias, initial, softplus, reverse):
     return _gradient_fakes(u, A, B, C, D, z, bias, initial)
 
 
-@torch.library.custom_op("mamba_mender::scan_second", mutates_args=(), device_types="cpu")
-def scan_second(
+def _run_second(
     tangent_u: Tensor | None,
     tangent_delta: Tensor | None,
     tangent_A: Tensor | None,
@@ -164,8 +160,7 @@ def scan_second(
     return (y, last, *_finish(gradients, inputs))
 
 
-@scan_second.register_fake
-def _(*args):
+def _fake_second(*args):
     u, _, A, B, C, D, z, bias, initial = args[11:20]
     y, last, _ = _forward_outputs(u, A, False)
     return (y, last, *_gradient_fakes(u, A, B, C, D, z, bias, initial))
@@ -212,9 +207,13 @@ def _no_third(ctx: Any, *grads: Tensor) -> tuple:
     )
 
 
-scan_forward.register_autograd(_backward, setup_context=_save_for_backward)
-scan_backward.register_autograd(_second, setup_context=_save_for_second)
-scan_second.register_autograd(_no_third)
+scan_forward = differentiable_op(
+    "mamba_mender::scan_forward", _run_forward, _fake_forward, _save_for_backward, _backward
+)
+scan_backward = differentiable_op(
+    "mamba_mender::scan_backward", _run_backward, _fake_backward, _save_for_second, _second
+)
+scan_second = differentiable_op("mamba_mender::scan_second", _run_second, _fake_second, None, _no_third)
 
 
 def _present(gradients: tuple | list, inputs: list) -> tuple:

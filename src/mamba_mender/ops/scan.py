@@ -129,8 +129,10 @@ def _in_float(
 ) -> tuple[Tensor, Tensor]:
     """Run a backend in float32, or float64 if anything is; y comes in u's dtype, the state in the scan's."""
     kernel = kernels.SCAN[name]
-    given = [u, delta, A, B, C, *(t for t in optional if t is not None)]
-    dtype = torch.float64 if any(t.dtype == torch.float64 for t in given) else torch.float32
+    dtypes = {t.dtype for t in (u, delta, A, B, C, *optional) if t is not None}
+    dtype = torch.float64 if torch.float64 in dtypes else torch.float32
+    if dtypes == {dtype}:
+        return kernel(u, delta, A, B, C, *optional, delta_softplus, reverse)
     required = (t.to(dtype) for t in (u, delta, A, B, C))
     rest = (None if t is None else t.to(dtype) for t in optional)
     y, last = kernel(*required, *rest, delta_softplus, reverse)
