@@ -5,7 +5,6 @@ so that `mamba-mender --help` does not wait for torch, and EXAMPLE, a command li
 """
 
 import importlib
-import importlib.util
 import os
 from collections.abc import Sequence
 from typing import Annotated
@@ -47,8 +46,6 @@ def _options(
 
 def _register() -> None:
     for name in COMMANDS:
-        if importlib.util.find_spec(f"mamba_mender.cli.{name}") is None:
-            continue
         module = importlib.import_module(f"mamba_mender.cli.{name}")
         app.command(name, epilog=f"Example: `{module.EXAMPLE}`")(guarded(getattr(module, name)))
 
