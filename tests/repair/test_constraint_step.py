@@ -86,7 +86,7 @@ def test_refuses_an_external_weight_without_masks(model, decoys, quick):
 
 
 def test_a_few_steps_lower_the_constraint(model, decoys, quick):
-    step = make_step(decoys, quick, model, weights={"external": 3.0})
+    step = make_step(decoys, dataclasses.replace(quick, measure="share"), model, weights={"external": 3.0})
     settings = TrainConfig(steps=30, batch_size=16, learning_rate=3e-3, evaluate_every=30, log_every=1)
     logged = train(model, decoys, step=step, config=settings, progress=False).history
     values = [entry["external"] for entry in logged if "external" in entry]

@@ -7,7 +7,7 @@ from mamba_mender.repair import MendConfig
 
 
 def test_survives_json():
-    config = MendConfig(seeds=(3, 5), external=("0.c", "embedding"), weight_external=None)
+    config = MendConfig(seeds=(3, 5), external=("0.c", "embedding"), measure="share", weight_external=None)
     assert MendConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
@@ -30,3 +30,10 @@ def test_names_the_bad_setting(setting, message):
 def test_refuses_an_unknown_setting():
     with pytest.raises(UserError, match=r"no setting 'step'; the nearest are \['steps'"):
         MendConfig.from_dict({"step": 3})
+
+
+def test_the_path_constrains_the_embedding_to_second_order():
+    with pytest.raises(UserError, match="'path' constrains the embedding, not"):
+        MendConfig(external=("last.s",))
+    with pytest.raises(UserError, match="'path' is of second order"):
+        MendConfig(detach_gradient=True)

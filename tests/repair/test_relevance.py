@@ -5,6 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from mamba_mender.inspection import external_correlation
+from mamba_mender._check import UserError
 from mamba_mender.repair.relevance import Measure, token_relevance
 
 STATE = torch.tensor([[[1.0, 2.0], [3.0, -4.0]]])
@@ -26,7 +27,7 @@ def test_known_values(measure, expected):
     assert_close(token_relevance(STATE, GRADIENT, measure), torch.tensor([expected]))
 
 
-@pytest.mark.parametrize("measure", get_args(Measure))
+@pytest.mark.parametrize("measure", [measure for measure in get_args(Measure) if measure != "path"])
 def test_never_negative_and_a_sample_at_a_time(measure):
     state, gradient = torch.randn(3, 4, 5), torch.randn(3, 4, 5)
     together = token_relevance(state, gradient, measure)
@@ -46,3 +47,8 @@ def test_paper_and_authors_agree_with_the_diagnosis():
 def test_unknown_measure_offers_the_nearest():
     with pytest.raises(ValueError, match=r"unknown measure 'shares'; the nearest are \['share'"):
         token_relevance(STATE, GRADIENT, "shares")  # pyright: ignore
+
+
+def test_the_path_is_not_measured_on_a_state():
+    with pytest.raises(UserError, match="measured on images"):
+        token_relevance(torch.ones(1, 2, 3), torch.ones(1, 2, 3), "path")

@@ -17,43 +17,54 @@ LABELS = {"base": "base", "control": "control", "control-time": "control, equal 
 LABELS |= {"ext": "+Ext", "int": "+Int", "all": "+All", "clean": "trained on clean images"}
 
 
+Data = Annotated[str, typer.Option(help="A data set's name, or a folder of images or IDX files.")]
+Model = Annotated[str | None, typer.Option(help="A trained model's file, or the name of a model to train first.")]
+Masks = Annotated[
+    str | None, typer.Option(help="Foreground masks: a folder, 'otsu', 'nonzero' or 'none'. [default: by data]")
+]
+MaskShare = Annotated[float, typer.Option(help="Share of the training images that keep their mask.")]
+Limit = Annotated[int | None, typer.Option(help="Use at most this many training images.")]
+Side = Annotated[int | None, typer.Option(help="Scale images to this side, in pixels.")]
+Arms = Annotated[str | None, typer.Option(help="With commas: control, swap, ext, int, all, control-time.")]
+Seeds = Annotated[int | None, typer.Option(min=1, help="How many seeds each arm is trained with.")]
+Steps = Annotated[int | None, typer.Option(help="Steps of each arm.")]
+BaseSteps = Annotated[int | None, typer.Option(help="Steps of the base, when it is trained.")]
+BatchSize = Annotated[int | None, typer.Option(help="Images in a step.")]
+Rate = Annotated[float | None, typer.Option(help="Peak learning rate of the arms.")]
+External = Annotated[str | None, typer.Option(help="States under the external constraint: embedding, last.c, *.s ...")]
+Internal = Annotated[str | None, typer.Option(help="States under the internal constraint, such as last.x.")]
+Measure = Annotated[str | None, typer.Option(help="How the relevance of a token is measured.")]
+Weight = Annotated[str | None, typer.Option(help="A weight, or 'auto': chosen on validation images.")]
+Detach = Annotated[bool, typer.Option("--detach-gradient", help="First order only: faster but weaker.")]
+Out = Annotated[Path, typer.Option(help="The run folder.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+
+
 def mend(
-    data: Annotated[str, typer.Option(help="A data set's name, or a folder of images or IDX files.")] = "decoy-digits",
-    model: Annotated[
-        str | None, typer.Option(help="A trained model's file, or the name of a model to train first.")
-    ] = None,
-    masks: Annotated[
-        str | None, typer.Option(help="Foreground masks: a folder, 'otsu', 'nonzero' or 'none'. [default: by data]")
-    ] = None,
-    mask_share: Annotated[float, typer.Option(help="Share of the training images that keep their mask.")] = 1.0,
-    limit: Annotated[int | None, typer.Option(help="Use at most this many training images.")] = None,
-    img_size: Annotated[int | None, typer.Option(help="Scale images to this side, in pixels.")] = None,
-    arms: Annotated[
-        str | None, typer.Option(help="What to compare: control, swap, ext, int, all, control-time; with commas.")
-    ] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many seeds each arm is trained with.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of each arm.")] = None,
-    base_steps: Annotated[int | None, typer.Option(help="Steps of the base, when it is trained.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images in a step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate of the arms.")] = None,
-    external: Annotated[
-        str | None, typer.Option(help="States of the external constraint, such as 'embedding' or 'last.c,last.s'.")
-    ] = None,
-    internal: Annotated[str | None, typer.Option(help="States of the internal constraint, such as 'last.x'.")] = None,
-    measure: Annotated[str | None, typer.Option(help="How the relevance of a token is measured.")] = None,
-    weight_external: Annotated[
-        str | None, typer.Option(help="A weight, or 'auto': chosen on validation images.")
-    ] = None,
-    weight_internal: Annotated[
-        str | None, typer.Option(help="A weight, or 'auto': chosen on validation images.")
-    ] = None,
-    detach_gradient: Annotated[
-        bool, typer.Option("--detach-gradient", help="First order only: faster but weaker.")
-    ] = False,
-    out: Annotated[Path, typer.Option(help="The run folder.")] = Path("mamba-mender-run"),
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
+    data: Data = "decoy-digits",
+    model: Model = None,
+    masks: Masks = None,
+    mask_share: MaskShare = 1.0,
+    limit: Limit = None,
+    img_size: Side = None,
+    arms: Arms = None,
+    seeds: Seeds = None,
+    steps: Steps = None,
+    base_steps: BaseSteps = None,
+    batch_size: BatchSize = None,
+    learning_rate: Rate = None,
+    external: External = None,
+    internal: Internal = None,
+    measure: Measure = None,
+    weight_external: Weight = None,
+    weight_internal: Weight = None,
+    detach_gradient: Detach = False,
+    out: Out = Path("mamba-mender-run"),
+    resume: Resume = False,
+    skip_bad: SkipBad = False,
+    quiet: Quiet = False,
 ) -> None:
     """Find the flaw in a model's states, mend it, and prove it against a control.
 
@@ -62,50 +73,62 @@ def mend(
     states, and is compared with a control that trains on for as long. About two minutes on two cores.
     """
     from mamba_mender.data import load_data
-    from mamba_mender.models import list_models
     from mamba_mender.repair import examine, mask_preset
     from mamba_mender.repair import mend as run_mend
     from mamba_mender.report import write_report
 
-    named = model in list_models()
-    given = {
-        "architecture": model if named else None,
-        "arms": _words(arms),
-        "seeds": None if seeds is None else tuple(range(seeds)),
-        "steps": steps,
-        "base_steps": base_steps,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "external": _words(external),
-        "internal": _words(internal),
-        "measure": measure,
-        "detach_gradient": detach_gradient or None,
-    }
+    given = {"steps": steps, "base_steps": base_steps, "batch_size": batch_size, "learning_rate": learning_rate}
+    given |= {"measure": measure, "detach_gradient": detach_gradient or None, "seeds": seeds and tuple(range(seeds))}
+    given |= {"arms": _words(arms), "external": _words(external), "internal": _words(internal)}
     given = {name: value for name, value in given.items() if value is not None}
     given |= _weights(weight_external=weight_external, weight_internal=weight_internal)
+    name, path = split_model(model)
+    given |= {"architecture": name} if name else {}
     console = Console()
     images = load_data(
         data,
         masks=masks or mask_preset(data),
         mask_share=mask_share,
         limit=limit,
-        img_size=img_size,
+        img_size=img_size or side_of(path),
         skip_bad=skip_bad,
     )
-    config = choose_settings(data, images, given)
-    console.print(f"{images.description}\nRun folder: {out}", highlight=False)
+    console.print(images.description, *images.notes, f"Run folder: {out}", sep="\n", highlight=False, soft_wrap=True)
     result = run_mend(
-        None if named else model,
+        path,
         images,
-        config=config,
+        config=choose_settings(data, images, given),
         out=out,
         resume=resume,
-        tell=lambda arm, done, total: console.print(told(arm, done, total), highlight=False),
+        tell=lambda arm, done, total: console.print(told(arm, done, total), highlight=False, soft_wrap=True),
         progress=not quiet,
     )
     examine(result, images, progress=not quiet)
     page = write_report(out)
-    console.print(summary(result), closing(result), f"Report: {page}", sep="\n", highlight=False)
+    console.print(summary(result))
+    console.print(closing(result), f"Report: {page}", sep="\n", highlight=False, soft_wrap=True)
+
+
+def split_model(model: str | None) -> tuple[str | None, Path | None]:
+    """Tell the name of a model to train from the file of a trained one: a file has a suffix.
+
+    Example:
+        >>> split_model("vim_nano"), split_model("run/base.safetensors")
+        (('vim_nano', None), (None, PosixPath('run/base.safetensors')))
+    """
+    if model is None:
+        return None, None
+    return (None, Path(model)) if Path(model).suffix else (model, None)
+
+
+def side_of(path: Path | None) -> tuple[int, int] | None:
+    """Read the image size that a trained model takes; None without one, or for a foreign file."""
+    from mamba_mender.models import read_card
+
+    if path is None or path.suffix != ".safetensors":
+        return None
+    height, width = read_card(path)["config"]["img_size"]
+    return height, width
 
 
 def choose_settings(name: str, images: "ImageData", given: dict[str, Any]) -> "MendConfig":

@@ -8,6 +8,7 @@ from mamba_mender.repair.base import Base, prepare_base
 from mamba_mender.repair.class_templates import class_templates
 from mamba_mender.repair.comparison import Arm, chosen_arm, compare_arms, gap_closed
 from mamba_mender.repair.constraint_step import ConstraintStep
+from mamba_mender.repair.donors import choose_donors
 from mamba_mender.repair.easy_templates import easy_templates
 from mamba_mender.repair.examine import examine
 from mamba_mender.repair.external_loss import external_loss
@@ -15,6 +16,7 @@ from mamba_mender.repair.internal_loss import internal_loss
 from mamba_mender.repair.mend import MendResult, mend
 from mamba_mender.repair.mend_config import ARMS, MendConfig
 from mamba_mender.repair.outside_share import outside_share
+from mamba_mender.repair.path_loss import path_loss
 from mamba_mender.repair.preset import mask_preset, mend_preset
 from mamba_mender.repair.relevance import token_relevance
 from mamba_mender.repair.swapped_images import SwappedImages
@@ -32,6 +34,7 @@ __all__ = [
     "MendResult",
     "SwappedImages",
     "ablate",
+    "choose_donors",
     "chosen_arm",
     "class_templates",
     "compare_arms",
@@ -46,6 +49,7 @@ __all__ = [
     "mend_arm",
     "mend_preset",
     "outside_share",
+    "path_loss",
     "prepare_base",
     "swap_background",
     "token_mask",

@@ -93,7 +93,11 @@ def ablate(
         raise UserError("ablate: the external loss needs masks; load the data with masks, or pass losses=['internal'].")
     base = prepare_base(data, config, out, model=model, progress=progress)
     places = _places(load_model(base.path), losses, tables)
-    fixed = {name: 1.0 for name in ("weight_external", "weight_internal") if getattr(config, name) is None}
+    fixed: dict[str, Any] = {
+        name: 1.0 for name in ("weight_external", "weight_internal") if getattr(config, name) is None
+    }
+    if config.measure == "path":  # which has one place, the embedding
+        fixed["measure"] = "share"
     config = replace(config, **fixed)
     total, done = len(config.seeds) * (1 + len(places)), 0
 

@@ -3,15 +3,16 @@
 import dataclasses
 
 import torch
-from torch import Tensor
 
 from mamba_mender.data.batch import Batch
+from mamba_mender.repair.donors import choose_donors
 
 
 def swap_background(batch: Batch, generator: torch.Generator) -> Batch:
     """Replace the pixels outside each mask by those of another image of the batch.
 
-    ``image[p] = image[p] if mask[p] else donor[p]``; no image is its own donor, and images
+    ``image[p] = image[p] if mask[p] else donor[p]``; no image is its own donor, donors' own
+    backgrounds cover the place where possible (see :func:`choose_donors`), and images
     without a mask stay as they are. It is both the cheap rival of a constraint with the same
     masks and, on validation images, the judge of whether a model relies on the background.
 
@@ -36,13 +37,5 @@ def swap_background(batch: Batch, generator: torch.Generator) -> Batch:
     if (count := len(batch.images)) < 2:
         raise ValueError(f"swap_background: a donor is another image, but the batch has {count} image.")
     keep = batch.masks | ~batch.has_mask[:, None, None, None]
-    donors = batch.images[_donors(count, generator).to(batch.images.device)]
+    donors = batch.images[choose_donors(keep, generator).to(batch.images.device)]
     return dataclasses.replace(batch, images=torch.where(keep, batch.images, donors))
-
-
-def _donors(count: int, generator: torch.Generator) -> Tensor:
-    """Draw a permutation without fixed points: each image's donor follows it in a random cycle."""
-    cycle = torch.randperm(count, generator=generator)
-    donors = torch.empty_like(cycle)
-    donors[cycle] = cycle.roll(1)
-    return donors

@@ -13,6 +13,7 @@ from mamba_mender.repair.easy_templates import internal_token
 from mamba_mender.repair.external_loss import external_loss
 from mamba_mender.repair.internal_loss import internal_loss
 from mamba_mender.repair.mend_config import MendConfig
+from mamba_mender.repair.path_loss import path_loss
 from mamba_mender.taps import StateKey, record
 from mamba_mender.training.step import StepContext, classify
 
@@ -64,13 +65,13 @@ class ConstraintStep:
         if external or swap:
             batch = self.masked_batch(context.number).to(context.images.device)
         if external:
-            logs["external"] = self._external(context.model, batch)
+            logs["external"] = self._external(context.model, batch, context.number)
             logs["loss"] = logs["loss"] + external * logs["external"]
         if internal:
             logs["internal"] = self._internal(context)
             logs["loss"] = logs["loss"] + internal * logs["internal"]
         if swap:
-            swapped = swap_background(batch, generator_for(self.seed, "swap", context.number))
+            swapped = self._swap(batch, context.number)
             logs["swap"] = context.criterion(context.model(self.normalise(swapped.images)), swapped.labels)
             logs["loss"] = logs["loss"] + swap * logs["swap"]
         return logs
@@ -82,7 +83,14 @@ class ConstraintStep:
         batch = self.train.batch(self.masked[chosen])
         return batch if self.augment is None else self.augment(batch, generator)
 
-    def _external(self, model: nn.Module, batch: Batch) -> Tensor:
+    def _swap(self, batch: Batch, number: int) -> Batch:
+        return swap_background(batch, generator_for(self.seed, "swap", number))
+
+    def _external(self, model: nn.Module, batch: Batch, number: int) -> Tensor:
+        if self.config.measure == "path":
+            swapped = self._swap(batch, number)
+            generator = generator_for(self.seed, "path", number)
+            return path_loss(model, self.normalise(batch.images), self.normalise(swapped.images), generator)
         with record(model, {key.state for key in self.external}, scans=False, blocks=_blocks(self.external)) as run:
             logits = model(self.normalise(batch.images))
         assert batch.masks is not None

@@ -1,6 +1,7 @@
 """Mend a model, and prove it: every arm from the same base, over seeds, beside a control."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +118,7 @@ def mend(
     for seed in config.seeds:
         for arm in order:
             finished(mend_arm(base, data, arm, config, seed, out, progress=progress))
+    shutil.rmtree(out / "arms", ignore_errors=True)  # where each arm kept its checkpoints while it was trained
     result = MendResult(out, base, compare_arms(out))
     write_atomic(out / "results" / "summary.json", json.dumps(result.to_dict(), indent=1).encode())
     return result

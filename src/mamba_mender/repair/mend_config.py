@@ -30,7 +30,10 @@ class MendConfig:
         step. They are drawn apart from the batch, so that a few masks are felt in every step.
     internal_batch_size: images of the batch that feel the internal constraint in each step.
     external, internal: states to constrain; see :func:`mamba_mender.taps.find_states`.
-    measure, target: see :func:`mamba_mender.repair.token_relevance` and `constraint_target`.
+    measure: how the external constraint measures what rests on the background. "path" looks at the embedding
+        along the way to another background (:func:`mamba_mender.repair.path_loss`); the others look
+        at the states named by `external` (:func:`mamba_mender.repair.token_relevance`).
+    target: see :func:`mamba_mender.repair.constraint_target`; "path" has its own.
     internal_sign: which products the internal correlation counts.
     detach_gradient: first order only.
     weight_external, weight_internal, weight_swap: of the losses; None chooses from the grid.
@@ -65,7 +68,7 @@ class MendConfig:
     internal_batch_size: int = 32
     external: tuple[str, ...] = ("embedding",)
     internal: tuple[str, ...] = ("last.x",)
-    measure: Measure = "share"
+    measure: Measure = "path"
     target: Target = "log-odds"
     internal_sign: Literal["rectified-product", "signed", "authors"] = "rectified-product"
     detach_gradient: bool = False
@@ -95,6 +98,13 @@ class MendConfig:
         for name in ("base_steps", "steps", "batch_size", "masked_batch_size", "internal_batch_size", "easy_count"):
             if getattr(self, name) < 1:
                 raise UserError(f"MendConfig: {name} must be at least 1, got {getattr(self, name)}.")
+        if self.measure == "path" and self.external != ("embedding",):
+            raise UserError(
+                f"MendConfig: measure 'path' constrains the embedding, not {list(self.external)}; "
+                "name another measure, such as 'share', or leave out external."
+            )
+        if self.measure == "path" and self.detach_gradient:
+            raise UserError("MendConfig: measure 'path' is of second order; name another measure to detach gradients.")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise UserError(f"MendConfig: seeds must be different numbers, at least one, got {list(self.seeds)}.")
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mamba_mender._check import UserError, check_axes, nearest
 
-Measure = Literal["share", "channel-share", "gradient-share", "paper", "authors", "squared-gradient"]
+Measure = Literal["path", "share", "channel-share", "gradient-share", "paper", "authors", "squared-gradient"]
 
 
 def token_relevance(state: Tensor, gradient: Tensor, measure: Measure = "share") -> Tensor:
@@ -22,7 +22,8 @@ def token_relevance(state: Tensor, gradient: Tensor, measure: Measure = "share")
         squared-gradient  sum_d g_nd^2  times the mean square of the sample's state
 
     The last is in units of the target squared: how far the target moves, to first order,
-    when the token is disturbed by noise as large as the state itself.
+    when the token is disturbed by noise as large as the state itself. (The measure "path" of
+    :class:`MendConfig` looks at images instead; see :func:`mamba_mender.repair.path_loss`.)
 
     Args:
         state: a recorded state, (batch, tokens, channels).
@@ -62,4 +63,6 @@ def token_relevance(state: Tensor, gradient: Tensor, measure: Measure = "share")
         case "squared-gradient":
             scale = state.detach().square().mean((1, 2))  # (batch,)
             return gradient.square().sum(-1) * scale[:, None]
+        case "path":
+            raise UserError("token_relevance: 'path' is measured on images, not on one state; see path_loss.")
     raise UserError(f"token_relevance: unknown measure {measure!r}; {nearest(measure, get_args(Measure))}.")

@@ -8,12 +8,15 @@ from torch import Tensor
 from mamba_mender._check import UserError
 from mamba_mender.data import Batch, ImageSet
 from mamba_mender.data.seeding import generator_for
+from mamba_mender.repair.donors import choose_donors
+
+PART = 512  # images read at a time
 
 
 class SwappedImages(ImageSet):
     """The images of a set that have a mask, each with the background of another one of them.
 
-    Donors are drawn once by the seed, in a random cycle, so an image looks the same in any batch.
+    Donors are drawn once by the seed (see :func:`choose_donors`), so an image looks the same in any batch.
 
     Args:
         images: the set; at least two of its images have a mask.
@@ -35,10 +38,10 @@ class SwappedImages(ImageSet):
             raise UserError(
                 f"SwappedImages: {len(rows)} images have a mask, but at least 2 are needed; give more masks."
             )
-        cycle = rows[torch.randperm(len(rows), generator=generator_for(seed, "donors"))]
-        donors = torch.empty(len(images), dtype=torch.long)
-        donors[cycle] = cycle.roll(1)
-        self._set(images, rows, donors[rows])
+        masks = [images.batch(part).masks for part in rows.split(PART)]
+        assert all(part is not None for part in masks)
+        chosen = choose_donors(torch.cat([part for part in masks if part is not None]), generator_for(seed, "donors"))
+        self._set(images, rows, rows[chosen])
 
     def batch(self, indices: Tensor) -> Batch:
         """Fetch the images at these positions, (batch,), in this order, backgrounds swapped."""
