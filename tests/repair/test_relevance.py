@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mamba_mender.inspection import external_correlation
 from mamba_mender._check import UserError
+from mamba_mender.inspection import external_correlation
 from mamba_mender.repair.relevance import Measure, token_relevance
 
 STATE = torch.tensor([[[1.0, 2.0], [3.0, -4.0]]])
