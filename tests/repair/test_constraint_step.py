@@ -55,7 +55,8 @@ def test_total_is_the_weighted_sum(model, decoys, quick, context):
     keys = find_states(model, quick.internal)
     templates = easy_templates(model, decoys.train, keys, Normalise(decoys.mean, decoys.std), count=2)
     weights = {"external": 0.5, "internal": 2.0, "swap": 0.25}
-    logs = make_step(decoys, quick, model, weights=weights, templates=templates)(context)
+    share = dataclasses.replace(quick, measure="share")
+    logs = make_step(decoys, share, model, weights=weights, templates=templates)(context)
     plain = make_step(decoys, quick, model)(context)["loss"]
     total = plain + 0.5 * logs["external"] + 2 * logs["internal"] + 0.25 * logs["swap"]
     assert logs["loss"].item() == pytest.approx(total.item(), rel=1e-5)

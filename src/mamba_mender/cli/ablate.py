@@ -64,4 +64,5 @@ def ablate(
         gain, accuracy = row.gain["test"], row.accuracy["test"]
         span = f"{100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
         table.add_row(row.loss, row.table, row.place, f"{100 * accuracy.mean:.1f}", span)
-    console.print(table, f"Rows: {out / 'ablation.json'}", sep="\n", highlight=False)
+    console.print(table)
+    console.print(f"Rows: {out / 'ablation.json'}", highlight=False, soft_wrap=True)
