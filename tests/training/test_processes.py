@@ -45,3 +45,4 @@ def test_two_processes_equal_one_with_the_double_batch(tmp_path):
         assert entry["step"] == other["step"]
         assert other["loss"] == pytest.approx(entry["loss"], rel=1e-4)
         assert other["accuracy"] == pytest.approx(entry["accuracy"], abs=1e-6)
+    assert two[-1]["place"] == one[-1]["place"] > 0

@@ -59,7 +59,12 @@ def test_the_global_generators_are_left_alone(net, data):
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_other_ones(make_net, data):
-    first, again = (weights_of(train(make_net(), data, config=QUICK)) for _ in range(2))
+    def trained():
+        net = make_net()
+        torch.manual_seed(torch.seed())  # where the generator stands must not matter
+        return weights_of(train(net, data, config=QUICK))
+
+    first, again = trained(), trained()
     other = weights_of(train(make_net(), data, config=TrainConfig(**QUICK.to_dict() | {"seed": 1})))
     assert_close(first, again, rtol=0, atol=0)
     assert not torch.equal(first["head.weight"], other["head.weight"])
@@ -172,6 +177,27 @@ def test_ema_is_what_is_judged_and_kept(make_net, data):
         for w in map(weights_of, (plain, averaged))
     ]
     assert 0 < moved[1] < moved[0]
+
+
+def test_the_best_of_an_averaged_run_is_the_average(net, data, tmp_path):
+    train(net, data, config=TrainConfig(steps=6, batch_size=16, evaluate_every=6, ema=0.9), out=tmp_path)
+    tensors, _ = load_checkpoint(last_checkpoint(tmp_path / "checkpoints"))
+    assert_close(weights_of(net), tensors["ema"], rtol=0, atol=0)
+    assert not torch.equal(tensors["ema"]["head.weight"], tensors["model"]["head.weight"])
+
+
+def test_a_step_is_no_longer_than_the_clip(net, data):
+    before = {name: weight.clone() for name, weight in net.named_parameters()}
+    result = train(
+        net,
+        data,
+        config=TrainConfig(steps=1, clip=1e-3),
+        optimiser=lambda model: torch.optim.SGD(model.parameters(), lr=1.0),
+        schedule=lambda step, steps: 1.0,
+    )
+    moved = sum((weight - before[name]).square().sum() for name, weight in net.named_parameters()).sqrt()
+    assert moved.item() == pytest.approx(1e-3, rel=1e-2)
+    assert result.history[0]["gradient_norm"] > 1e-2
 
 
 def test_bf16_runs_and_keeps_float32_weights(net, data):
