@@ -1,7 +1,7 @@
 """`mamba-mender ablate`: which state and which block to constrain."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -39,7 +39,7 @@ def ablate(
     from mamba_mender.repair import ablate as run_ablation
     from mamba_mender.repair import mask_preset, mend_preset
 
-    chosen = {"losses": losses.split(","), "tables": tables.split(",")}
+    chosen: dict[str, Any] = {"losses": losses.split(","), "tables": tables.split(",")}
     for option, known in (("losses", ("external", "internal")), ("tables", ("states", "blocks"))):
         for word in chosen[option]:
             if word not in known:

@@ -31,7 +31,7 @@ class AblationRow:
 
     loss: "external" or "internal".
     table: "states" (one state of the last block) or "blocks" (the paper's states of one block).
-    place: the state or the block; "embedding" is both.
+    place: the state's letter, or the block's number or "embedding".
     keys: the states that were constrained, as :func:`mamba_mender.taps.find_states` reads them.
     accuracy, gain: by split, over seeds; the gain is over the control.
     """
@@ -107,13 +107,14 @@ def ablate(
         if tell is not None:
             tell(result, place, done, total)
 
+    control: list[ArmResult] = []
     for seed in config.seeds:
-        finished(mend_arm(base, data, "control", config, seed, out, progress=progress), "")
+        control.append(mend_arm(base, data, "control", config, seed, out, progress=progress))
+        finished(control[-1], "")
         for loss, _, place, keys in places:
             own = replace(config, **{loss: keys})
             result = mend_arm(base, data, LOSSES[loss], own, seed, _folder(out, loss, keys), progress=progress)
             finished(result, place)
-    control = {seed: ArmResult.load(out, "control", seed) for seed in config.seeds}
     rows = [_row(out, control, *place) for place in places]
     content = {"config": config.to_dict(), "rows": [row.to_dict() for row in rows]}
     write_atomic(out / "ablation.json", json.dumps(content, indent=1).encode())
@@ -121,7 +122,7 @@ def ablate(
 
 
 def _places(model: nn.Module, losses: Sequence[Loss], tables: Sequence[str]) -> list[tuple]:
-    """List (loss, table, place, keys); the embedding is in both tables, and trained once."""
+    """List (loss, table, place, keys)."""
     depth = max(key.block for key in find_states(model)) + 1
     found = []
     for loss in losses:
@@ -141,10 +142,10 @@ def _folder(out: Path, loss: Loss, keys: Sequence[str]) -> Path:
 
 
 def _row(
-    out: Path, control: dict[int, ArmResult], loss: Loss, table: str, place: str, keys: tuple[str, ...]
+    out: Path, control: Sequence[ArmResult], loss: Loss, table: str, place: str, keys: tuple[str, ...]
 ) -> AblationRow:
     folder = _folder(out, loss, keys)
-    for result in control.values():
+    for result in control:
         result.save(folder, result.correct(out))
     arm = compare_arms(folder)[LOSSES[loss]]
     return AblationRow(loss, table, place, keys, dict(arm.accuracy), dict(arm.gain))

@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -147,9 +148,8 @@ def _train(data: ImageData, config: MendConfig, folder: Path, progress: bool):
 def _take(model: nn.Module | str | Path, data: ImageData) -> tuple[nn.Module, list[float], list[float]]:
     """Take a given model, with the normalisation on its card if it has one."""
     mean, std = list(data.mean), list(data.std)
-    if isinstance(model, nn.Module):
-        network = model
-    else:
+    network: Any = model
+    if not isinstance(model, nn.Module):
         network = load_model(model)
         if Path(model).suffix == ".safetensors":
             card = read_card(model)

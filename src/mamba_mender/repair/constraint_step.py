@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -94,6 +95,8 @@ class ConstraintStep:
         with record(model, {key.state for key in self.external}, scans=False, blocks=_blocks(self.external)) as run:
             logits = model(self.normalise(batch.images))
         assert batch.masks is not None
+        grid: Any = model.grid
+        class_token: Any = model.class_token_index
         return external_loss(
             run,
             logits,
@@ -101,8 +104,8 @@ class ConstraintStep:
             batch.masks,
             batch.has_mask,
             self.external,
-            grid=model.grid,
-            class_token=model.class_token_index,
+            grid=grid,
+            class_token=class_token,
             measure=self.config.measure,
             target=self.config.target,
             detach_gradient=self.config.detach_gradient,

@@ -1,7 +1,7 @@
 """The class templates of a trained model, from the training images it finds easy."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +49,7 @@ def easy_templates(
     Raises:
         UserError: a class of the model has fewer than two training images.
     """
-    classes = model.num_classes
+    classes: Any = model.num_classes
     sizes = torch.bincount(train.labels, minlength=classes)
     if few := (sizes < 2).nonzero().flatten().tolist():
         raise UserError(f"easy_templates: classes {few} have fewer than 2 training images; give more of them.")
@@ -67,7 +67,8 @@ def easy_templates(
 
 def internal_token(model: nn.Module) -> int | Literal["mean"]:
     """Say which token's channels are judged: the class token where there is one, else the mean over tokens."""
-    return "mean" if model.class_token_index is None else model.class_token_index
+    token: Any = model.class_token_index
+    return "mean" if token is None else token
 
 
 def _correlations(

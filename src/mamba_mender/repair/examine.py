@@ -34,7 +34,7 @@ def examine(
     out, base = Path(result.out), result.base
     labels = getattr(data, split).labels
     smallest = min(int((labels == number).sum()) for number in range(len(data.classes)))
-    settings = {"split": split, "mean": base.mean, "std": base.std, "progress": progress}
+    settings = {"split": split, "sweep": ("last.s",), "mean": base.mean, "std": base.std, "progress": progress}
     before = diagnose(load_model(base.path), data, count=max(1, min(count, smallest // 2)), **settings)
     before.save(out)
     if result.chosen is None:

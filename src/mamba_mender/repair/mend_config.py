@@ -123,4 +123,5 @@ class MendConfig:
         for name in settings:
             if name not in known:
                 raise UserError(f"MendConfig: no setting {name!r}; {nearest(name, known)}.")
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()})
+        given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
+        return cls(**given)
