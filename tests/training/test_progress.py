@@ -9,7 +9,7 @@ from mamba_mender.training.progress import ProgressLine
 def drawn(monkeypatch, *, patience, terminal=True, shown=True):
     monkeypatch.setattr(progress, "PATIENCE", patience)
     monkeypatch.setattr(progress, "REFRESH", 0.0)
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
     with ProgressLine(10, shown=shown, console=console) as line:
         line.advance(5, loss=0.25, accuracy=0.875, rate=1234.0)
     return console.file.getvalue()
@@ -17,7 +17,7 @@ def drawn(monkeypatch, *, patience, terminal=True, shown=True):
 
 def test_shows_loss_accuracy_rate_and_time_left(monkeypatch):
     text = drawn(monkeypatch, patience=0.0)
-    for part in ("5/10", "loss 0.250", "accuracy 87.5 %", "1234 images/s", "left"):
+    for part in ("5/10", "loss 0.250", "accuracy 87.5 %", "1234 images/s", "0:00 left"):
         assert part in text
 
 

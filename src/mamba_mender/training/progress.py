@@ -5,7 +5,7 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 PATIENCE = 2.0  # seconds before a line appears: what is over sooner needs none
 REFRESH = 0.25  # seconds between two drawings
@@ -31,7 +31,7 @@ class ProgressLine:
     ) -> None:
         self.console = console or Console(file=sys.stderr)
         self.shown = shown and self.console.is_terminal
-        self.total, self.label, self.done = total, label, done
+        self.total, self.label, self.first = total, label, done
         self.progress: Progress | None = None
         self.began = self.drawn = time.monotonic()
 
@@ -60,22 +60,21 @@ class ProgressLine:
         words = [f"loss {numbers['loss']:.3f}"] if "loss" in numbers else []
         words += [f"accuracy {100 * numbers['accuracy']:.1f} %"] if "accuracy" in numbers else []
         words += [f"{numbers['rate']:.0f} images/s"] if "rate" in numbers else []
+        left = (now - self.began) * (self.total - done) / max(done - self.first, 1)
+        words += [f"{int(left) // 60}:{int(left) % 60:02d} left"]
         self.progress.update(self.task, completed=done, words=" · ".join(words))
         self.progress.refresh()
 
     def _begin(self) -> Progress:
         progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             TextColumn("{task.completed}/{task.total}"),
             TextColumn("{task.fields[words]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
             console=self.console,
             auto_refresh=False,  # no second thread beside the kernels
             transient=True,
         )
-        self.task = progress.add_task(self.label, total=self.total, completed=self.done, words="")
+        self.task = progress.add_task(self.label, total=self.total, completed=self.first, words="")
         progress.start()
         return progress
