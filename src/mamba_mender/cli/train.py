@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mamba_mender.data import ImageData
+    from mamba_mender.training import TrainResult
 
 EXAMPLE = "mamba-mender train --data fashion-mnist --model vim_nano --steps 500 --out runs/fashion"
 
@@ -44,7 +45,7 @@ def train(
     evaluation), config.json, and checkpoints/, from which --resume goes on as if nothing had happened.
     """
     from mamba_mender.data import augment_preset, load_data
-    from mamba_mender.training import TrainConfig, evaluate
+    from mamba_mender.training import TrainConfig
     from mamba_mender.training import train as run_training
 
     config = TrainConfig(
@@ -60,10 +61,9 @@ def train(
         seed=seed,
         workers=workers,
     )
-    console = Console()
     images = load_data(data, img_size=img_size, limit=limit, skip_bad=skip_bad)
     network, images = take_model(model, images, patch_size=patch_size, seed=seed)
-    console.print(images.description, *images.notes, f"Run folder: {out}", sep="\n", highlight=False)
+    Console().print(images.description, *images.notes, f"Run folder: {out}", sep="\n", highlight=False)
     result = run_training(
         network,
         images,
@@ -73,11 +73,18 @@ def train(
         augment=augment_preset(data) if augment else None,
         progress=not quiet,
     )
-    test = evaluate(network, images.test, mean=images.mean, std=images.std, progress=not quiet)
     asked = {"data": data, "model": model, "img_size": img_size, "limit": limit, "augment": augment}
+    close(result, images, out, asked | {"training": config.to_dict()}, progress=not quiet)
+
+
+def close(result: "TrainResult", images: "ImageData", out: Path, asked: dict[str, Any], *, progress: bool) -> None:
+    """Test a trained model, note down what was asked and found, and say it in two lines."""
+    from mamba_mender.training import evaluate
+
+    test = evaluate(result.model, images.test, mean=images.mean, std=images.std, progress=progress)
     found = {"steps": result.steps, "seconds": round(result.seconds, 1), "validation": result.best}
-    write_json(out / "config.json", asked | {"training": config.to_dict()} | found | {"test": test.to_dict()})
-    console.print(
+    write_json(out / "config.json", asked | found | {"test": test.to_dict()})
+    Console().print(
         f"{result.steps} steps in {result.seconds:.0f} s; the best on validation images "
         f"({100 * result.best['accuracy']:.1f} %) was step {result.best['step']}.",
         f"Test accuracy {test.interval95} on {len(test.labels)} images; the model is {out / 'model.safetensors'}, "
