@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from mamba_mender import __version__
+from mamba_mender.cli.allocator import keep_freed_memory
 from mamba_mender.cli.failures import guarded
 
 COMMANDS = ("mend", "train", "evaluate", "diagnose", "ablate", "doctor")  # in the order of the help
@@ -42,6 +43,7 @@ def _options(
 ) -> None:
     # Threads that spin while they wait slow each other down; torch reads this once, when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    keep_freed_memory()
 
 
 def _register() -> None:
