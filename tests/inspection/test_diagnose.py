@@ -201,13 +201,14 @@ def test_model_and_data_must_fit(vim, data, changes, message):
     [
         ({"split": "trian"}, r"no split 'trian'; the nearest are \['train'\]"),
         ({"count": 6}, "class 0 has 10 samples, but 6 easy and 6 hard"),
-        ({"states": ["q"]}, r"have no state \['q'\]"),
+        ({"states": ["c", "q"]}, "no states 'q'; it must be one of"),
+        ({"states": ["c"], "blocks": [-1]}, r"blocks \[-1\] of this model have no state \['c'\]"),
         ({"blocks": [7]}, r"blocks \[7\] of this model have no state"),
         ({"features": ["9.c"]}, "no state '9.c' in this model"),
-        ({"sign": "plus"}, "no sign rule 'plus'"),
-        ({"target": "loss"}, "no kind 'loss'"),
+        ({"sign": "plus"}, "no sign 'plus'"),
+        ({"target": "loss"}, "no target 'loss'"),
         ({"space": "lab"}, "no space 'lab'"),
-        ({"alpha": 1.5}, r"threshold must lie in \[0, 1\)"),
+        ({"alpha": 1.5}, r"alpha must lie in \[0, 1\), got 1.5"),
     ],
 )
 def test_rejects(vim, data, settings, message):

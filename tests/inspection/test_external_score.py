@@ -75,11 +75,36 @@ def test_iou_of_nothing_and_nothing_is_one(images):
     assert score(images, torch.zeros(3, 1, 2), masks=masks).iou == 1.0
 
 
+@pytest.mark.parametrize(
+    ("maps", "outside"),
+    [
+        ([1.0, 0.0], 0.0),
+        ([0.0, 2.0], 1.0),
+        ([3.0, 1.0], 0.25),
+        ([-5.0, 1.0], 1.0),
+        ([0.0, 0.0], 0.5),
+        ([-1.0, -2.0], 0.5),
+    ],
+)
+def test_share_of_positive_correlation_outside_the_mask(images, maps, outside):
+    masks = torch.tensor([True, False]).view(1, 1, 1, 2).repeat(3, 1, 1, 1)
+    found = score(images, torch.tensor([[maps]]).repeat(3, 1, 1), masks=masks)
+    assert found.outside == outside
+    assert found.background == 0.5
+
+
+def test_token_half_in_the_mask_counts_half():
+    images, masks = torch.ones(1, 1, 2, 2), torch.tensor([[True, False], [True, True]]).view(1, 1, 2, 2)
+    found = score(images, torch.tensor([[[1.0], [1.0]]]), masks=masks)  # two tokens of one row each
+    assert found.outside == found.background == 0.25
+
+
 def test_only_samples_with_a_mask_count_for_iou(images):
     masks = torch.tensor([[True, False], [False, True], [False, True]]).view(3, 1, 1, 2)
     maps = LEFT.repeat(3, 1, 1)
     assert score(images, maps, masks=masks, has_mask=torch.tensor([True, False, False])).iou == 1.0
-    assert score(images, maps, masks=masks, has_mask=torch.tensor([False] * 3)).iou is None
+    found = score(images, maps, masks=masks, has_mask=torch.tensor([False] * 3))
+    assert (found.iou, found.outside, found.background, found.score) == (None,) * 4
 
 
 def test_batches_do_not_matter():
@@ -112,7 +137,8 @@ def test_resize_is_centred():
 
 def test_to_dict_has_every_number(images):
     told = score(images, LEFT.repeat(3, 1, 1)).to_dict()
-    assert list(told) == ["kept", "removed", "perturbation_ratio", "iou", "coverage", "score"]
+    assert list(told)[:5] == ["kept", "removed", "perturbation_ratio", "iou", "coverage"]
+    assert list(told)[5:] == ["outside", "background", "score"]
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,8 @@ def test_a_diagnosis_says_so(reader, make_data):
         score = group.external[KEY]
         assert score.iou == 1.0
         assert score.coverage == 0.25
+        assert score.outside == 0.0
+        assert score.background == 0.75
         assert score.kept == pytest.approx(torch.tensor([1.0, 0, 0, 0]).softmax(0)[0].item())
         assert score.removed == pytest.approx(0.25)
         channels = group.vectors[KEY].argmax(1)
@@ -62,3 +64,11 @@ def test_a_diagnosis_says_so(reader, make_data):
     uniform = diagnose(reader, make_data(everywhere=True), count=5).easy.external[KEY]
     assert (uniform.coverage, uniform.iou) == (0.0, 0.0)
     assert uniform.perturbation_ratio < 1
+
+
+def test_own_gradients_tell_which_of_equal_tokens_is_read(reader, make_data):
+    reader.reads = 2
+    found = diagnose(reader, make_data(everywhere=True), count=5, average_gradient=False)
+    assert found.easy.maps[KEY].flatten(1).argmax(1).tolist() == [2] * 20
+    assert found.easy.external[KEY].perturbation_ratio == pytest.approx(found.hard.external[KEY].perturbation_ratio)
+    assert found.easy.external[KEY].perturbation_ratio > 1

@@ -4,60 +4,85 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
     from mamba_mender.inspection import Diagnosis
 
-EXAMPLE = "mamba-mender diagnose mamba-mender-run/train/model.safetensors --data digits --out mamba-mender-run/diagnosis"
+EXAMPLE = (
+    "mamba-mender diagnose mamba-mender-run/train/model.safetensors --data digits --out mamba-mender-run/diagnosis"
+)
 
-Target = Literal["probability", "log-probability", "log-odds", "logit"]
+LEGEND = (
+    "ratio: the true class's probability when only the marked region is shown, over that when it is hidden. "
+    "area: share of the image that is marked. IoU: overlap of the region with the foreground masks. outside: share of "
+    "the correlation off the foreground. silent: share of channels that play no part. shared: how far the images of a "
+    "class agree on the others (forward scan)."
+)
+SHOWN = {"perturbation_ratio": "ratio", "coverage": "area", "iou": "IoU", "outside": "outside"}
+
+Data = Annotated[
+    str | None, typer.Option(help="A data set's name, or a folder; what the model was trained on if omitted.")
+]
+Split = Annotated[Literal["train", "validation", "test"], typer.Option(help="Whose images to take.")]
+Count = Annotated[int, typer.Option(min=1, help="Easy images per class, and hard ones.")]
+States = Annotated[str, typer.Option(help="The states to look at, of x, c, s, z, y, h.")]
+Blocks = Annotated[str, typer.Option(help="The blocks, such as -1,0,3; -1 is the embedding. All if omitted.")]
+Sign = Annotated[Literal["signed", "rectified-product", "authors"], typer.Option(help="How signs combine.")]
+AverageGradient = Annotated[
+    bool, typer.Option("--average-gradient/--own-gradient", help="Of all tokens, as in the paper, or each token's own.")
+]
+Target = Annotated[
+    Literal["probability", "log-probability", "log-odds", "logit"], typer.Option(help="What is differentiated.")
+]
+Space = Annotated[Literal["normalised", "raw"], typer.Option(help="Hide image parts in the mean colour, or in black.")]
+Features = Annotated[
+    str | None, typer.Option(help="States to keep whole, such as embedding,last.c; 'none' keeps none.")
+]
+Sweep = Annotated[str, typer.Option(help="States to score at several thresholds alpha, such as last.s.")]
+Masks = Annotated[str, typer.Option(help="Foreground masks: none, otsu, nonzero, or a folder.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images at once; lower it when memory is short.")]
 
 
 def diagnose(
     model: Annotated[Path, typer.Argument(help="A .safetensors file of ours, or a published Vim .pth.")],
-    data: Annotated[str, typer.Option(help="A data set's name, or a folder of images.")],
+    data: Data = None,
     out: Annotated[Path, typer.Option(help="The run folder to write to.")] = Path("mamba-mender-run/diagnosis"),
-    split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Whose images to take.")] = "train",
-    count: Annotated[int, typer.Option(min=1, help="Easy images per class, and hard ones.")] = 10,
+    split: Split = "train",
+    count: Count = 10,
     alpha: Annotated[float, typer.Option(help="Threshold of the maps, in [0, 1).")] = 0.5,
     beta: Annotated[float, typer.Option(help="Threshold of the channels, in [0, 1).")] = 0.3,
-    states: Annotated[str, typer.Option(help="The states to look at, of x, c, s, z, y, h.")] = "xcszyh",
-    blocks: Annotated[str, typer.Option(help="The blocks, such as -1,0,3; -1 is the embedding. All if omitted.")] = "",
-    sign: Annotated[Literal["signed", "rectified-product", "authors"], typer.Option(help="How signs combine.")] = (
-        "rectified-product"
-    ),
-    target: Annotated[Target, typer.Option(help="What is differentiated.")] = "probability",
-    space: Annotated[
-        Literal["normalised", "raw"], typer.Option(help="Hide image parts in the mean colour, or in black.")
-    ] = "normalised",
-    features: Annotated[
-        str | None, typer.Option(help="States to keep whole, such as embedding,last.c; 'none' keeps none.")
-    ] = None,
-    sweep: Annotated[str, typer.Option(help="States to score at several thresholds alpha, such as last.s.")] = "",
-    masks: Annotated[str, typer.Option(help="Foreground masks: none, otsu, nonzero, or a folder.")] = "none",
+    states: States = "xcszyh",
+    blocks: Blocks = "",
+    sign: Sign = "rectified-product",
+    average_gradient: AverageGradient = True,
+    target: Target = "probability",
+    space: Space = "normalised",
+    features: Features = None,
+    sweep: Sweep = "",
+    masks: Masks = "none",
     limit: Annotated[int | None, typer.Option(help="Training images to load; as in training.")] = None,
     seed: Annotated[int, typer.Option(help="The seed of the split; as in training.")] = 0,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images at once; lower it when memory is short.")] = 32,
+    batch_size: BatchSize = 32,
     progress: Annotated[bool, typer.Option(help="Show a bar.")] = True,
 ) -> None:
     """Find out which tokens and which channels of each state a model's predictions hang on.
 
     Takes the images of each class that the model is surest and least sure of, correlates every
     state with the prediction, and scores block by block whether the marked region carries the
-    prediction (ratio above 1) and whether the active channels are few and shared.
+    prediction and whether the active channels are few and shared.
 
     Writes to --out: diagnosis.json, samples/, features/, masks/ and scores/.
     """
     from mamba_mender.data import load_data
     from mamba_mender.inspection import diagnose as run
-    from mamba_mender.models import load_model
 
-    network = load_model(model)
+    network, about = _load(model)
     loaded = load_data(
-        data, masks=masks, img_size=network.img_size, limit=limit, seed=seed, skip_bad=skip_bad
+        _name(data, about, model), masks=masks, img_size=network.img_size, limit=limit, seed=seed, skip_bad=skip_bad
     )
     for note in loaded.notes:
         typer.echo(f"note: {note}")
@@ -71,52 +96,71 @@ def diagnose(
         states=states,
         blocks=_numbers(blocks),
         sign=sign,
+        average_gradient=average_gradient,
         target=target,
         space=space,
         features=None if features is None else _names(features),
         sweep=_names(sweep),
         batch_size=batch_size,
         progress=progress,
-        **_normalisation(model),
+        mean=about.get("mean"),
+        std=about.get("std"),
     )
-    path = found.save(out)
+    _tell(found, found.save(out))
+
+
+def _tell(found: "Diagnosis", path: Path) -> None:
+    """Print what was found, and where it is."""
     console = Console()
     console.print(summary(found))
+    console.print(LEGEND, highlight=False)
+    background = next(iter(found.easy.external.values())).background
+    if background is not None:
+        console.print(f"A map that says nothing has {background:.2f} outside.", highlight=False)
     for group, name in ((found.easy, "easy"), (found.hard, "hard")):
         told = group.to_dict()
-        console.print(
-            f"{len(group.labels)} {name} images: {told['accuracy']:.0%} right, "
-            f"mean confidence {told['mean_confidence']:.2f}.",
-            highlight=False,
-        )
-    console.print(f"Everything is in {path.parent} (summary: {path.name}).", highlight=False, soft_wrap=True)
+        right, sure = told["accuracy"], told["mean_confidence"]
+        console.print(f"{len(group.labels)} {name} images: {right:.0%} right, confidence {sure:.2f}.", highlight=False)
+    console.print(f"Everything is in {path.parent}; start with {path.name}.", highlight=False, soft_wrap=True)
 
 
 def summary(found: "Diagnosis") -> Table:
-    """Tabulate the scores of each state's first and last block, easy against hard."""
-    table = Table(
-        "state", "block", "ratio easy", "ratio hard", "IoU easy", "IoU hard", "simple", "shared easy", "shared hard"
-    )
+    """Tabulate the scores of each state in its first and last block, easy and hard."""
+    shown = dict(SHOWN)
+    if not found.easy.has_mask.any() and not found.hard.has_mask.any():
+        del shown["iou"], shown["outside"]
+    title = f"How states correlate with predictions: easy / hard images of {found.data}"
+    table = Table("state", *shown.values(), "silent", "shared", title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for letter in "hxcszy":
-        if not any(key.state == letter for key in found.easy.external):
+        direction = next((key.direction for key in found.easy.internal if key.state == letter), None)
+        if direction is None:
             continue
-        ratio, iou = found.curve("perturbation_ratio", letter), found.curve("iou", letter)
-        direction = next(key.direction for key in found.easy.internal if key.state == letter)
-        simple = found.curve("simplicity", letter, direction)
-        shared = found.curve("homogeneity", letter, direction)
-        for row in dict.fromkeys((0, len(ratio.blocks) - 1)):
-            values = (ratio.easy, ratio.hard, iou.easy, iou.hard, simple.easy, shared.easy, shared.hard)
-            block = "embedding" if ratio.blocks[row] == -1 else str(ratio.blocks[row])
-            table.add_row(letter, block, *("-" if v[row] is None else f"{v[row]:.2f}" for v in values))
+        curves = [found.curve(score, letter) for score in shown]
+        curves += [found.curve(score, letter, direction) for score in ("simplicity", "homogeneity")]
+        blocks = curves[0].blocks
+        for row in dict.fromkeys((0, len(blocks) - 1)):
+            cells = [f"{_cell(curve.easy[row])}/{_cell(curve.hard[row])}" for curve in curves]
+            table.add_row("embedding" if blocks[row] == -1 else f"{blocks[row]}.{letter}", *cells)
     return table
 
 
-def _normalisation(model: Path) -> dict[str, Any]:
-    """Take the mean and std that the model's card says it was trained with."""
-    from mamba_mender.models import read_card
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
-    about = read_card(model).get("data", {}) if model.suffix == ".safetensors" else {}
-    return {name: about[name] for name in ("mean", "std") if name in about}
+
+def _load(path: Path) -> tuple[Any, dict[str, Any]]:
+    """Load a model, and what its card says about its data: name, mean and std; nothing for a foreign file."""
+    from mamba_mender.models import load_model, read_card
+
+    return load_model(path), read_card(path).get("data", {}) if path.suffix == ".safetensors" else {}
+
+
+def _name(data: str | None, about: dict[str, Any], model: Path) -> str:
+    from mamba_mender._check import UserError
+
+    if data is None and "name" not in about:
+        raise UserError(f"diagnose: {str(model)!r} does not say what it was trained on; name the data with --data.")
+    return about["name"] if data is None else data
 
 
 def _names(text: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from mamba_mender.inspection.sweep import THRESHOLDS
 from mamba_mender.taps import EMBEDDING, STATES, StateKey, find_states, record
 
 SPLITS = ("train", "validation", "test")
+SHARED = ("mean", "std", "grid", "class_token", "token", "alpha", "beta", "sign", "average_gradient", "target", "space")
 FEATURE_LIMIT = 2 * 2**30  # bytes of kept features in one group
 
 
@@ -34,6 +35,7 @@ def diagnose(
     states: Collection[str] = STATES,
     blocks: Collection[int] | None = None,
     sign: Sign = "rectified-product",
+    average_gradient: bool = True,
     target: Target = "probability",
     space: Space = "normalised",
     features: Sequence[str] | None = None,
@@ -60,6 +62,8 @@ def diagnose(
         states: the letters to look at; "h" includes the embedding.
         blocks: the blocks to look at, -1 for the embedding; None takes all.
         sign: the sign rule of both correlations.
+        average_gradient: whether maps average the gradient over tokens, as the paper defines them; without,
+            they tell which of equal tokens is read, and find a planted decoy more often in early blocks.
         target: what is differentiated.
         space: what the perturbation test paints hidden parts with.
         features: states whose activations and gradients are kept whole, named as in
@@ -80,25 +84,26 @@ def diagnose(
 
     Source: Vision Mamba Mender (NeurIPS 2024); steps 2 to 6 of its code's pipeline in one pass.
     """
-    if split not in SPLITS:
-        raise UserError(f"diagnose: no split {split!r}; {nearest(split, SPLITS)}.")
+    _check_choices(split=((split,), SPLITS), states=(states, STATES), sign=((sign,), get_args(Sign)))
+    _check_choices(target=((target,), get_args(Target)), space=((space,), get_args(Space)))
+    _check_thresholds(alpha=alpha, beta=beta)
     images: ImageSet = getattr(data, split)
     keys = [key for key in find_states(model) if key.state in states and (blocks is None or key.block in blocks)]
     if not keys:
         raise UserError(f"diagnose: blocks {blocks} of this model have no state {sorted(states)}; name others.")
     kept = _default_features(keys) if features is None else find_states(model, features)
-    swept = find_states(model, sweep)
     class_token = _fact(model, "class_token_index")
     rules = Rules(
         keys=keys,
         features=[key for key in kept if key in keys],
-        sweep=list(dict.fromkeys(together(key) for key in swept if key in keys)),
+        sweep=list(dict.fromkeys(together(key) for key in find_states(model, sweep) if key in keys)),
         grid=_fact(model, "grid"),
         class_token=class_token,
         token="mean" if class_token is None else class_token,
         alpha=alpha,
         beta=beta,
         sign=sign,
+        average_gradient=average_gradient,
         target=target,
         space=space,
         mean=list(mean or data.mean),
@@ -107,6 +112,20 @@ def diagnose(
         batch_size=batch_size,
     )
     _check_fit(model, data, images, like, split)
+    return _diagnose(model, data, split, rules, count, like, progress)
+
+
+def _diagnose(
+    model: nn.Module,
+    data: ImageData,
+    split: str,
+    rules: Rules,
+    count: int,
+    like: Diagnosis | None,
+    progress: bool,
+) -> Diagnosis:
+    """Select the samples, unless they are given, and measure both groups."""
+    images: ImageSet = getattr(data, split)
     samples = len(data.classes) * count if like is None else len(like.easy.indices)
     with _eval_mode(model), ImageBar("diagnose", _total(images, samples, rules, like), shown=progress) as bar:
         _check_size(model, images, samples, rules)
@@ -122,20 +141,11 @@ def diagnose(
         data=data.name,
         split=split,
         classes=list(data.classes),
-        mean=list(rules.mean),
-        std=list(rules.std),
-        grid=rules.grid,
-        class_token=rules.class_token,
-        token=rules.token,
         count=count,
-        alpha=alpha,
-        beta=beta,
-        sign=sign,
-        target=target,
-        space=space,
         accuracy=accuracy,
         easy=easy,
         hard=hard,
+        **{name: getattr(rules, name) for name in SHARED},
     )
 
 
@@ -178,6 +188,20 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+def _check_choices(**choices: tuple[Collection[str], Collection[str]]) -> None:
+    """Refuse names that are unknown, before anything runs."""
+    for what, (given, known) in choices.items():
+        for name in given:
+            if name not in known:
+                raise UserError(f"diagnose: no {what} {name!r}; {nearest(name, known)}.")
+
+
+def _check_thresholds(**thresholds: float) -> None:
+    for name, value in thresholds.items():
+        if not 0 <= value < 1:
+            raise UserError(f"diagnose: {name} must lie in [0, 1), got {value}.")
 
 
 def _check_fit(model: nn.Module, data: ImageData, images: ImageSet, like: Diagnosis | None, split: str) -> None:

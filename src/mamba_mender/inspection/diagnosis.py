@@ -14,7 +14,7 @@ from mamba_mender.inspection.sign import Sign
 from mamba_mender.inspection.sweep import sweep_beta
 from mamba_mender.taps import StateKey
 
-EXTERNAL = ("kept", "removed", "perturbation_ratio", "iou", "coverage", "score")
+EXTERNAL = ("kept", "removed", "perturbation_ratio", "iou", "coverage", "outside", "background", "score")
 INTERNAL = ("simplicity", "homogeneity", "internal_score", "authors_score")
 
 
@@ -96,7 +96,7 @@ class Diagnosis:
     token: the token of the internal correlation, or "mean".
     count: easy samples per class, and hard ones.
     alpha, beta: thresholds of maps and of vectors.
-    sign, target, space: the rules of the correlations and of the perturbation test.
+    sign, average_gradient, target, space: the rules of the correlations and of the perturbation test.
     accuracy: on the whole split; None if the samples were given and the split was not run.
     easy, hard: the two groups.
     """
@@ -113,6 +113,7 @@ class Diagnosis:
     alpha: float
     beta: float
     sign: Sign
+    average_gradient: bool
     target: Target
     space: Space
     accuracy: float | None
@@ -123,8 +124,8 @@ class Diagnosis:
         """Follow a score of a state over the blocks.
 
         Args:
-            score: "perturbation_ratio", "iou", "score" (their product), "coverage", "kept" or "removed"
-                of the external correlation; "simplicity", "homogeneity", "internal_score" (their
+            score: "perturbation_ratio", "iou", "score" (their product), "outside", "background", "coverage",
+                "kept" or "removed" of the external correlation; "simplicity", "homogeneity", "internal_score" (their
                 product) or "authors_score" of the internal one, as the mean over classes.
             state: the letter.
             direction: "forward" or "backward", for internal scores of a state that has two.

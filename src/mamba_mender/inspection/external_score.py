@@ -23,6 +23,9 @@ class ExternalScore:
     perturbation_ratio: kept / removed: above 1 when the region carries the prediction.
     iou: mean overlap of the region with the foreground mask, in [0, 1]; None without masks.
     coverage: mean share of the image that the region covers.
+    outside: mean share of the positive correlation that falls outside the foreground mask, before any
+        threshold; None without masks. An even map has background.
+    background: mean share of the image outside the mask; None without masks.
     """
 
     kept: float
@@ -30,6 +33,8 @@ class ExternalScore:
     perturbation_ratio: float
     iou: float | None
     coverage: float
+    outside: float | None
+    background: float | None
 
     @property
     def score(self) -> float | None:
@@ -38,7 +43,7 @@ class ExternalScore:
 
     def to_dict(self) -> dict[str, Any]:
         """Turn the scores into numbers that JSON can hold."""
-        names = ("kept", "removed", "perturbation_ratio", "iou", "coverage", "score")
+        names = ("kept", "removed", "perturbation_ratio", "iou", "coverage", "outside", "background", "score")
         return {name: getattr(self, name) for name in names}
 
 
@@ -63,6 +68,7 @@ def external_score(
 
         perturbation_ratio  mean p(e * i)_k / mean p((1 - e) * i)_k
         iou                 mean |e and m| / |e or m|
+        outside             mean sum_n ReLU(e_n) (1 - m_n) / sum_n ReLU(e_n), over the tokens n
 
     The ratio is one of means over the samples, as in the authors' code; a mean of ratios is
     ruled by single samples. Softmax runs in float64, so that no probability vanishes.
@@ -74,7 +80,7 @@ def external_score(
         maps: external correlation, (batch, rows, columns).
         mean, std: the normalisation of each image channel.
         masks: foreground, boolean, (batch, 1, height, width).
-        has_mask: which samples the IoU takes, (batch); None takes all.
+        has_mask: which samples have a mask, (batch); None means all.
         alpha: the threshold in [0, 1).
         space: where the hidden part is set to 0: "normalised" (default, as in the authors' code)
             paints it in the mean colour; "raw", as the definition is written, paints it black.
@@ -104,6 +110,7 @@ def external_score(
     if sizes["batch"] == 0:
         raise ValueError(f"{where}: there is no sample to score.")
     centre, scale = (torch.as_tensor(t, dtype=images.dtype, device=images.device)[:, None, None] for t in (mean, std))
+    masks, masked_maps = _masked(masks, maps.detach(), has_mask)
     region = binarise(resize_map(maps.detach(), (sizes["height"], sizes["width"])), alpha)[:, None]
     kept = removed = 0.0
     for part in torch.arange(sizes["batch"]).split(batch_size):
@@ -116,8 +123,10 @@ def external_score(
         kept=kept,
         removed=removed,
         perturbation_ratio=kept / removed,
-        iou=_iou(region, masks, has_mask),
+        iou=None if masks is None else _iou(region if has_mask is None else region[has_mask], masks),
         coverage=region.double().mean().item(),
+        outside=None if masks is None else _outside(masked_maps, masks),
+        background=None if masks is None else 1 - masks.double().mean().item(),
     )
 
 
@@ -152,15 +161,24 @@ def _probability(model: Callable[[Tensor], Tensor], images: Tensor, labels: Tens
     return probabilities.gather(1, labels[:, None]).sum().item()
 
 
-def _iou(region: Tensor, masks: Tensor | None, has_mask: Tensor | None) -> float | None:
-    """Average the overlap of region and mask over the samples with a mask; two empty ones agree."""
-    if masks is None:
-        return None
-    if has_mask is not None:
-        region, masks = region[has_mask], masks[has_mask]
-    if len(masks) == 0:
-        return None
-    masks = masks.bool()
+def _masked(masks: Tensor | None, maps: Tensor, has_mask: Tensor | None) -> tuple[Tensor | None, Tensor]:
+    """Take the samples that have a mask; no masks if there is none."""
+    if masks is None or (has_mask is not None and not has_mask.any()):
+        return None, maps
+    return (masks.bool(), maps) if has_mask is None else (masks[has_mask].bool(), maps[has_mask])
+
+
+def _iou(region: Tensor, masks: Tensor) -> float:
+    """Average the overlap of region and mask; two empty ones agree."""
     both = (region & masks).flatten(1).sum(1).double()
     either = (region | masks).flatten(1).sum(1).double()
     return torch.where(either > 0, both / either.clamp(min=1), 1.0).mean().item()
+
+
+def _outside(maps: Tensor, masks: Tensor) -> float:
+    """Average the share of positive correlation outside the mask; a map without any counts as even."""
+    background = 1 - F.adaptive_avg_pool2d(masks.double(), (maps.shape[1], maps.shape[2]))[:, 0]
+    positive = maps.double().relu()
+    total = positive.sum((1, 2))
+    share = (positive * background).sum((1, 2)) / torch.where(total > 0, total, 1)
+    return torch.where(total > 0, share, background.mean((1, 2))).mean().item()

@@ -33,6 +33,7 @@ class Rules:
     alpha: float
     beta: float
     sign: Sign
+    average_gradient: bool
     target: Target
     space: Space
     mean: Sequence[float]
@@ -151,6 +152,7 @@ def _record_batch(
             rules.grid,
             class_token=rules.class_token,
             sign=rules.sign,
+            average_gradient=rules.average_gradient,
         )
         parts.maps.setdefault(key, []).append(found.cpu())
     probabilities = logits.detach().double().softmax(1).cpu()
