@@ -63,7 +63,7 @@ def memory_full_of_nan():
 
 def draw(generator, *shape):
     """Draw numbers that float32 and float64 hold alike."""
-    return torch.randn(*shape, generator=generator).double()
+    return torch.randn(shape, generator=generator).double()
 
 
 def lay(tensor, layout):

@@ -44,8 +44,10 @@ def choose_backend(where: str, backend: Backend | None, tensors: Sequence[Tensor
     device = tensors[0].device
     if any(tensor.device != device for tensor in tensors):
         raise ValueError(f"{where}: tensors must share a device, got {sorted({str(t.device) for t in tensors})}.")
-    if any(not tensor.is_floating_point() and not tensor.is_complex() for tensor in tensors):
-        raise ValueError(f"{where}: tensors must be floating point, got {sorted({str(t.dtype) for t in tensors})}.")
+    if any(not tensor.is_floating_point() for tensor in tensors):
+        raise ValueError(
+            f"{where}: tensors must be real floating point, got {sorted({str(t.dtype) for t in tensors})}."
+        )
     if backend is None:
         if torch.compiler.is_compiling():  # which can trace neither a cache nor a warning
             return available_backends(device.type)[0]

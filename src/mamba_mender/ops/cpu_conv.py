@@ -55,10 +55,10 @@ def _run_second(
     reverse: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of <tangents, conv_backward(grad_y, x, weight, bias)>, from one run on dual numbers."""
-    weight, bias, tangent_weight, tangent_bias = (
-        None if t is None else t.contiguous() for t in (weight, bias, tangent_weight, tangent_bias)
+    weight = weight.contiguous()
+    bias, tangent_weight, tangent_bias = (
+        None if t is None else t.contiguous() for t in (bias, tangent_weight, tangent_bias)
     )
-    assert weight is not None
     y = channel_last(x, *x.shape)
     grad_x, shares, bias_shares = _gradient_memory(x, weight)
     memory = _inputs(x, weight, bias) | _inputs(tangent_x, tangent_weight, tangent_bias, "'")

@@ -288,7 +288,8 @@ def _gradient_memory(inputs: list, slots: int) -> dict[str, Tensor]:
     def of_matrix(matrix: Tensor) -> Tensor:
         if matrix.dim() == 2:
             return u.new_empty(batch, state, channels)
-        return u.new_empty(slots, batch, _groups(inputs), length, state)
+        make = u.new_empty if channels else u.new_zeros  # no channels: no kernel will write the sum over them
+        return make(slots, batch, _groups(inputs), length, state)
 
     memory = {name: channel_last(u, batch, channels, length) for name in ("u", "delta")}
     if z is not None:
@@ -311,7 +312,7 @@ def _gradient_addresses(gradients: dict[str, Tensor], inputs: list) -> dict[str,
     return found
 
 
-def _finish(gradients: dict[str, Tensor], inputs: list) -> tuple[Tensor, ...]:
+def _finish(gradients: dict[str, Tensor], inputs: list) -> Any:  # a tuple of nine
     """Sum the shares, and bring each gradient to the shape of its input."""
     done = []
     for name, tensor in zip(NAMES, inputs, strict=True):

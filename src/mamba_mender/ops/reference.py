@@ -43,9 +43,7 @@ def selective_scan(
     return y.flip(-1) if reverse else y, states[..., -1]
 
 
-def causal_conv1d(
-    x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, symmetric: bool, reverse: bool
-) -> Tensor:
+def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, symmetric: bool, reverse: bool) -> Tensor:
     """Convolve each channel by its own taps; see :func:`mamba_mender.ops.causal_conv1d`."""
     width = weight.shape[1]
     left = (width - 1) // 2 if symmetric else width - 1
