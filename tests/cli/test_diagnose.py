@@ -41,7 +41,7 @@ def test_writes_what_it_found(model, tmp_path, capsys):
         "--out",
         out,
     ]
-    code, told, errors = run(capsys, model, *arguments, "--data", "digits")
+    code, told, errors = run(capsys, model, *arguments, "--no-report", "--data", "digits")
     assert (code, errors) == (0, "")
     found = Diagnosis.load(out)
     assert (found.data, found.split, found.count) == ("digits", "train", 2)
@@ -55,9 +55,30 @@ def test_writes_what_it_found(model, tmp_path, capsys):
     assert "0.s" not in told
 
 
+def test_writes_a_page_to_look_at(model, tmp_path, capsys):
+    arguments = ["--count", 1, "--limit", 100, "--states", "xcsh", "--out", tmp_path / "run"]
+    code, told, _ = run(capsys, model, *arguments)
+    assert code == 0
+    assert (tmp_path / "run/report.html").stat().st_size > 10_000
+    assert "report.html" in told
+    assert (tmp_path / "run/diagnosis.json").is_file()
+
+
 def test_takes_the_data_that_the_model_was_trained_on(model, tmp_path, capsys):
     code, told, _ = run(
-        capsys, model, "--count", 1, "--limit", 100, "--blocks", "-1", "--states", "h", "--out", tmp_path / "run"
+        capsys,
+        model,
+        "--count",
+        1,
+        "--limit",
+        100,
+        "--blocks",
+        "-1",
+        "--states",
+        "h",
+        "--no-report",
+        "--out",
+        tmp_path / "run",
     )
     assert code == 0
     assert "decoy-digits" in told

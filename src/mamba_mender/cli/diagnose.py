@@ -41,7 +41,9 @@ Space = Annotated[Literal["normalised", "raw"], typer.Option(help="Hide image pa
 Features = Annotated[
     str | None, typer.Option(help="States to keep whole, such as embedding,last.c; 'none' keeps none.")
 ]
-Sweep = Annotated[str, typer.Option(help="States to score at several thresholds alpha, such as last.s.")]
+Sweep = Annotated[
+    str, typer.Option(help="States to score at several thresholds alpha, such as last.s,0.c; 'none' for none.")
+]
 Masks = Annotated[str, typer.Option(help="Foreground masks: none, otsu, nonzero, or a folder.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images at once; lower it when memory is short.")]
 
@@ -61,12 +63,13 @@ def diagnose(
     target: Target = "probability",
     space: Space = "normalised",
     features: Features = None,
-    sweep: Sweep = "",
+    sweep: Sweep = "last.s",
     masks: Masks = "none",
     limit: Annotated[int | None, typer.Option(help="Training images to load; as in training.")] = None,
     seed: Annotated[int, typer.Option(help="The seed of the split; as in training.")] = 0,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")] = False,
     batch_size: BatchSize = 32,
+    report: Annotated[bool, typer.Option(help="Write report.html, with figures.")] = True,
     progress: Annotated[bool, typer.Option(help="Show a bar.")] = True,
 ) -> None:
     """Find out which tokens and which channels of each state a model's predictions hang on.
@@ -75,7 +78,7 @@ def diagnose(
     state with the prediction, and scores block by block whether the marked region carries the
     prediction and whether the active channels are few and shared.
 
-    Writes to --out: diagnosis.json, samples/, features/, masks/ and scores/.
+    Writes to --out: report.html to look at, diagnosis.json, samples/, features/, masks/, scores/ and visualize/.
     """
     from mamba_mender.data import load_data
     from mamba_mender.inspection import diagnose as run
@@ -106,7 +109,12 @@ def diagnose(
         mean=about.get("mean"),
         std=about.get("std"),
     )
-    _tell(found, found.save(out))
+    path = found.save(out)
+    if report:
+        from mamba_mender.report import write_report
+
+        path = write_report(out)
+    _tell(found, path)
 
 
 def _tell(found: "Diagnosis", path: Path) -> None:
