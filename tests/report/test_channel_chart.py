@@ -8,8 +8,8 @@ def test_channels_are_ordered_by_the_class_that_uses_them():
     easy[0, :, [1, 3]] = torch.tensor([0.5, 1.0])
     easy[1, :, 2] = 7.0
     shown = channel_chart({"easy": easy, "hard": easy.flip(0)}, ["a", "b"]).axes
-    assert shown[0].images[0].get_array().tolist() == [[1, 0.5, 0, 0]] * 3 + [[0, 0, 1, 0]] * 3
-    assert shown[1].images[0].get_array().tolist() == [[0, 0, 1, 0]] * 3 + [[1, 0.5, 0, 0]] * 3
+    assert shown[0].images[0].get_array().tolist() == [[1, 0.5, 0, 0]] * 3 + [[0, 0, 0, 1]] * 3
+    assert shown[1].images[0].get_array().tolist() == [[0, 0, 0, 1]] * 3 + [[1, 0.5, 0, 0]] * 3
     assert [label.get_text() for label in shown[0].get_yticklabels()] == ["a", "b"]
 
 

@@ -1,5 +1,6 @@
 """Figures of any result, and the report of a run."""
 
 from mamba_mender.report.page import write_report
+from mamba_mender.report.plot import plot
 
-__all__ = ["write_report"]
+__all__ = ["plot", "write_report"]

@@ -15,6 +15,7 @@ def interval_chart(
     *,
     bound: Mapping[str, tuple[float, str]] | None = None,
     zero: bool = False,
+    shared: bool = True,
 ) -> Figure:
     """Draw one panel a test set: one row an arm, a dot for the mean, a bar for the 95 % interval.
 
@@ -24,6 +25,7 @@ def interval_chart(
         bound: title to a value to compare with, drawn as a dashed line, and what it is.
         zero: the values are differences: draw the line of no difference, and a hollow dot where it is inside
             the interval.
+        shared: give all panels the same axis, so that they can be compared.
 
     Returns:
         The figure.
@@ -36,7 +38,7 @@ def interval_chart(
     arms = list(dict.fromkeys(arm for panel in panels.values() for arm in panel))
     with style():
         figure = Figure(figsize=(4.2 * len(panels) + 0.4, 0.44 * len(arms) + 1.0), layout="constrained")
-        axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+        axes = figure.subplots(1, len(panels), sharex=shared, sharey=True, squeeze=False)[0]
         for axis, (title, panel) in zip(axes, panels.items(), strict=True):
             if zero:
                 axis.axvline(0, color=INK, linewidth=1.1)

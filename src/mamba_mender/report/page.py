@@ -93,13 +93,14 @@ def _facts(contents: Contents) -> Iterator[tuple[str, str]]:
     if seeds:
         yield "Seeds", "; ".join(f"{look(name).label} {', '.join(map(str, own))}" for name, own in seeds.items())
         seconds = sum(result.seconds for arm in contents.arms.values() for result in arm.results)
-        yield "Training time", f"{seconds / 60:.1f} minutes in all, on {settings.get('threads', 'unknown')} threads"
+        threads = settings.get("threads")
+        yield "Training time", f"{seconds / 60:.1f} minutes in all" + (f", threads: {threads}" if threads else "")
     if contents.before is not None:
         rule = contents.before
         yield (
             "Relevance",
-            f"sign rule {rule.sign}, target {rule.target}, alpha {rule.alpha:g}, beta {rule.beta:g}; {rule.count} easy and "
-            f"{rule.count} hard images of each class from the {rule.split} images",
+            f"{rule.count} easy and {rule.count} hard images of each class, of the split {rule.split}; "
+            f"sign rule {rule.sign}; target {rule.target}; thresholds alpha {rule.alpha:g}, beta {rule.beta:g}",
         )
     versions = settings.get("versions", {})
     if versions:

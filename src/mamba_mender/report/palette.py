@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 
@@ -56,7 +57,7 @@ def look(arm: str) -> Look:
 @contextmanager
 def style() -> Iterator[None]:
     """Set matplotlib's fonts and lines for a figure, and put the settings back afterwards."""
-    settings = {
+    settings: Any = {
         "font.size": 9.5,
         "font.family": "DejaVu Sans",
         "axes.titlesize": 10,

@@ -83,9 +83,9 @@ def _looks(contents: Contents) -> Picture | str:
         notes=notes,
         groups=_groups(len(rows)),
     )
-    alt = f"{len(rows)} training images, half of them easy and half hard for the base model, each with maps of what its answer hangs on."
+    alt = f"{len(rows)} images, half easy and half hard for the base model, with maps of what its answer hangs on."
     if sight.outside is not None:
-        alt += f" Of the what-if effect, {percent(sight.outside[rows].mean().item())} lies outside the mask on these images."
+        alt += f" On these, {percent(sight.outside[rows].mean().item())} of the what-if effect lies outside the mask."
     return Picture.of(figure, "Where the base model looks", alt)
 
 
@@ -215,7 +215,10 @@ def _sweeps(contents: Contents) -> Picture | str:
         return "sweeps over the thresholds, because the base was not diagnosed."
     figure = sweep_chart(contents.before, contents.after, _channel_key(contents, contents.before))
     alt = "Scores as the thresholds alpha and beta go from 0.1 to 0.9, easy against hard images" + _and_after(contents)
-    return Picture.of(figure, "Scores at other thresholds", alt)
+    title = "Scores at other thresholds"
+    if not contents.before.easy.alpha_sweep:
+        title += " (beta only: the maps were not scored at other alphas in this run)"
+    return Picture.of(figure, title, alt)
 
 
 def _training(contents: Contents) -> Picture | str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from mamba_mender.inspection import Diagnosis
 from mamba_mender.report.line_chart import Line, Panel, line_chart
@@ -118,10 +119,9 @@ def _lines(name: str, values: dict[str, list[float | None]], x: Sequence[float] 
     return lines
 
 
-def _number(value: object) -> float | None:
+def _number(value: Tensor | float | None) -> float | None:
     """Take a score as it is, or the mean over classes of one that has a number a class."""
-    mean = getattr(value, "mean", None)
-    return value if mean is None else float(value.double().mean())  # type: ignore[union-attr]
+    return float(value.double().mean()) if isinstance(value, Tensor) else value
 
 
 def _place(block: int) -> str:

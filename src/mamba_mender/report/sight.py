@@ -92,6 +92,6 @@ def look_at(model: nn.Module | Path, scene: Scene, diagnosis: Diagnosis) -> Sigh
     effect = what_if(lambda images: network(normalise(images)), scene.images, diagnosis.grid, donors=DONORS)
     outside = None
     if scene.masks is not None:
-        inside = F.adaptive_avg_pool2d(scene.masks[:, None].float(), effect.shape[1:]).flatten(1)
+        inside = F.adaptive_avg_pool2d(scene.masks[:, None].float(), (effect.shape[1], effect.shape[2])).flatten(1)
         outside = outside_share(effect.flatten(1), inside)
     return Sight(effect, maps, logits.detach().argmax(1), outside)

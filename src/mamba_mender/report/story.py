@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from mamba_mender.report.contents import Contents
+from mamba_mender.report.flaw import Flaw, find_flaw
 from mamba_mender.report.palette import look
-from mamba_mender.report.flaw import find_flaw
 from mamba_mender.report.pictures import even_share, outside_by_arm
 from mamba_mender.report.verdict import percent, points, verdict
 from mamba_mender.training.statistics import bootstrap_interval
@@ -74,8 +74,8 @@ def _wrong_card(contents: Contents) -> Card:
     if base is None:
         return Card(question, "?", "", "The base model has no results in this run.")
     if flaw is None:
-        told = "is the base's share of wrong answers on test images. Without masks there is no right place to compare with."
-        return Card(question, percent(1 - base.accuracy["test"].mean), "", f"This {told}")
+        told = "The base's wrong answers on test images. Without masks there is no right place to compare with."
+        return Card(question, percent(1 - base.accuracy["test"].mean), "", told)
     if flaw.kind == "patch":
         told = (
             f"The base is right on {percent(flaw.with_cue)} of images whose patch tells the truth, but on "
@@ -123,30 +123,35 @@ def _wrong(contents: Contents) -> list[str]:
     told, flaw = [], find_flaw(contents)
     if contents.decoyed:
         told.append(
-            "Each training image carries a grey patch in a corner, whose shade gives the class away. A model that reads "
-            "the patch need not learn what the images show. At test time the shade is random, and such a model fails."
+            "Each training image carries a grey patch in a corner, whose shade gives the class away. A model that "
+            "reads the patch need not learn what the images show. At test time the shade is random, and it fails."
         )
     if flaw is not None:
-        against = "the same model trained on clean images" if flaw.kind == "patch" else "the images as they are"
-        sentence = verdict(flaw.loss, against).sentence
-        told.append(
-            f"What the flaw costs the base, in right answers: {_lower(sentence)}".replace(
-                "no proven gain", "no proven loss"
-            )
-        )
+        told.append(_cost(flaw))
     hard, scene = outside_by_arm(contents).get("hard", {}), contents.scene
     if "base" in hard and scene is not None and (even := even_share(scene)) is not None:
         share = hard["base"].mean
         times = share / even if even else 0.0
         told.append(
             f"The what-if test asks the model itself: one window of the image after another is replaced by the same "
-            f"window of other images, and the change of the answer is measured. On hard images {percent(share)} of that "
-            f"effect comes from {_part(contents)}, which makes up {percent(even)} of the picture: "
+            f"window of other images, and the change of the answer is measured. On hard images {percent(share)} of "
+            f"that effect comes from {_part(contents)}, which makes up {percent(even)} of the picture: "
             f"{times:.1f} times its share."
         )
     if not told:
         told.append("The maps show which parts of an image the base model's answer hangs on.")
     return told
+
+
+def _cost(flaw: Flaw) -> str:
+    """Say what the flaw costs in right answers, or that it is not proven to cost any."""
+    lost, low, high = (f"{-100 * end:.1f}" for end in (flaw.loss.mean, flaw.loss.high, flaw.loss.low))
+    other = "the same model trained on clean images" if flaw.kind == "patch" else "on the images as they are"
+    where = "on test images" if flaw.kind == "patch" else "on images with another image's background"
+    if flaw.loss.high < 0:
+        return f"The flaw costs right answers: {where} the base has {lost} points fewer than {other} ({low} to {high})."
+    told = f"{where} the base has {lost} points fewer than {other}, but the interval, {low} to {high}, includes 0."
+    return f"The flaw is not proven to cost right answers: {told}".replace("-", "\N{MINUS SIGN}")
 
 
 def _changed(contents: Contents) -> list[str]:
@@ -196,8 +201,8 @@ def _compare(contents: Contents) -> list[str]:
         base, clean = arms["base"].accuracy["test"].mean, arms["clean"].accuracy["test"].mean
         if clean > base:
             told.append(
-                f"Training on images without patches from the start reaches {percent(clean)}. Of the way there from the "
-                f"base, {percent(base)}, {label} went {percent((own - base) / (clean - base), 0)}."
+                f"Training on images without patches from the start reaches {percent(clean)}. Of the way there from "
+                f"the base, {percent(base)}, {label} went {percent((own - base) / (clean - base), 0)}."
             )
         else:
             told.append(
@@ -207,7 +212,8 @@ def _compare(contents: Contents) -> list[str]:
         swap = arms["swap"].accuracy["test"].mean
         how = "less than" if swap < own else "more than" if swap > own else "the same as"
         told.append(
-            f"The cheap rival with the same masks, swapping backgrounds, reaches {percent(swap)}, {how} {label} ({percent(own)})."
+            f"The cheap rival with the same masks, swapping backgrounds, reaches {percent(swap)}, {how} {label} "
+            f"({percent(own)})."
         )
     return told
 

@@ -9,10 +9,10 @@ from mamba_mender.report.line_chart import Line, Panel, line_chart
 from mamba_mender.report.palette import look
 
 CURVES = {  # what a line of metrics may hold, and how it is named here
-    "loss": ("training loss", "cross-entropy and constraints"),
-    "accuracy": ("right answers on training batches", "share"),
-    "external": ("external loss", "share of relevance outside the mask"),
-    "internal": ("internal loss", "share of relevance outside the class's channels"),
+    "loss": "total loss",
+    "accuracy": "right answers on training batches",
+    "external": "external loss",
+    "internal": "internal loss",
 }
 
 
@@ -28,10 +28,10 @@ def training_chart(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figu
     Example:
         >>> chart = training_chart({"control": [{"kind": "step", "step": 1, "loss": 2.0}]})
         >>> [axis.get_title(loc="left") for axis in chart.axes]
-        ['training loss']
+        ['total loss']
     """
     panels = []
-    for name, (title, label) in CURVES.items():
+    for name, title in CURVES.items():
         lines = {}
         for arm, history in histories.items():
             steps = [entry for entry in history if entry.get("kind") == "step" and entry.get(name) is not None]
@@ -40,7 +40,7 @@ def training_chart(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figu
                 dashed = arm in ("control", "control-time")
                 lines[look(arm).label] = Line(values, look(arm).colour, dashed=dashed, x=[e["step"] for e in steps])
         if lines:
-            panels.append(Panel(title, lines, "step", label))
+            panels.append(Panel(title, lines, "step"))
     return line_chart(panels, height=2.7) if panels else None
 
 

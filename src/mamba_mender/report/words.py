@@ -40,8 +40,8 @@ WORDS = (
     ),
     (
         "What-if test",
-        "Replace a part of the image by the same part of other images and see how far the answer moves: from 0, nothing "
-        "changes, to 1, another answer for sure. It asks the model itself and assumes nothing about its inside.",
+        "Replace a part of the image by the same part of other images and see how far the answer moves: from 0, "
+        "nothing changes, to 1, another answer for sure. It asks the model itself.",
     ),
     (
         "External score",
@@ -61,14 +61,14 @@ WORDS = (
 
 CAPTIONS = {
     "external": (
-        "Perturbation ratio: how sure the model is when only the region it marks is shown, divided by how sure it is when "
-        "that region is hidden; above 1 the region carries the answer. Overlap: how well the region covers the mask "
-        "(IoU, from 0 to 1). External score: their product. Solid: before mending; dashed: after. Blue: easy images; "
-        "orange: hard ones."
+        "Perturbation ratio: how sure the model is when only the region it marks is shown, divided by how sure it is "
+        "when that region is hidden; above 1 the region carries the answer. Overlap: how well the region covers the "
+        "mask (IoU, from 0 to 1). External score: their product. Solid: before mending; "
+        "dashed: after. Blue: easy images; orange: hard ones."
     ),
     "internal": (
-        "Share of unused channels (simplicity): 1 when none, 0 when all are used. Agreement within a class (homogeneity): "
-        "1 when all images of a class use the same channels. Solid: before mending; dashed: after. Blue: easy images; "
-        "orange: hard ones."
+        "Share of unused channels (simplicity): 1 when none, 0 when all are used. Agreement within a class "
+        "(homogeneity): 1 when all images of a class use the same channels. Solid: before mending; "
+        "dashed: after. Blue: easy images; orange: hard ones."
     ),
 }
