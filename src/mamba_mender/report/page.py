@@ -100,7 +100,8 @@ def _facts(contents: Contents) -> Iterator[tuple[str, str]]:
         yield (
             "Relevance",
             f"{rule.count} easy and {rule.count} hard images of each class, of the split {rule.split}; "
-            f"sign rule {rule.sign}; target {rule.target}; thresholds alpha {rule.alpha:g}, beta {rule.beta:g}",
+            f"sign rule {rule.sign}; gradient {'averaged over tokens' if rule.average_gradient else 'of each token'}; "
+            f"target {rule.target}; thresholds alpha {rule.alpha:g}, beta {rule.beta:g}",
         )
     versions = settings.get("versions", {})
     if versions:

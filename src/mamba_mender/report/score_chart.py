@@ -11,6 +11,7 @@ from mamba_mender.report.palette import EASY, HARD
 from mamba_mender.taps import EMBEDDING, StateKey
 
 EXTERNAL = {  # name of the score: (title, axis label)
+    "outside": ("relevance outside the mask", "share"),
     "perturbation_ratio": ("perturbation ratio", "shown alone / removed"),
     "iou": ("overlap with the mask", "IoU"),
     "score": ("external score", "ratio x overlap"),
@@ -40,7 +41,8 @@ def external_chart(before: Diagnosis, after: Diagnosis | None = None, states: Se
                 lines |= _lines(name, {"easy": curve.easy, "hard": curve.hard})
             if lines:
                 places = [_place(block) for block in next(iter(curves.values())).blocks]
-                panels.append(Panel(f"{title}, state {state}", lines, "after block", label, places))
+                level = _even(before, state) if score == "outside" else None
+                panels.append(Panel(f"{title}, state {state}", lines, "after block", label, places, level))
     return line_chart(panels, columns=len(known), height=2.5)
 
 
@@ -91,6 +93,12 @@ def sweep_chart(before: Diagnosis, after: Diagnosis | None, key: StateKey) -> Fi
         lines = _swept(before, after, lambda group: group.beta_sweep(key), score)
         panels.append(Panel(f"{score}, state {key}", lines, "beta", label))
     return line_chart(panels, height=2.5)
+
+
+def _even(before: Diagnosis, state: str) -> tuple[float, str] | None:
+    """Give the share of the images outside their masks, which a map without any preference would have."""
+    share = before.curve("background", state).hard[0]
+    return None if share is None else (share, "evenly spread")
 
 
 def _both(before: Diagnosis, after: Diagnosis | None) -> dict[str, Diagnosis]:

@@ -84,9 +84,13 @@ def look_at(model: nn.Module | Path, scene: Scene, diagnosis: Diagnosis) -> Sigh
     with torch.enable_grad(), record(network, "h", scans=False) as run:
         logits = network(normalise(scene.images))
         gradients = run.gradients(correlation_target(logits, scene.labels, diagnosis.target), retain_graph=False)
-    token, sign = diagnosis.class_token, diagnosis.sign
+    rule = {
+        "class_token": diagnosis.class_token,
+        "sign": diagnosis.sign,
+        "average_gradient": diagnosis.average_gradient,
+    }
     maps = {
-        key: external_correlation(run.states[key].detach(), gradient, diagnosis.grid, class_token=token, sign=sign)
+        key: external_correlation(run.states[key].detach(), gradient, diagnosis.grid, **rule)
         for key, gradient in gradients.items()
     }
     effect = what_if(lambda images: network(normalise(images)), scene.images, diagnosis.grid, donors=DONORS)

@@ -61,10 +61,11 @@ WORDS = (
 
 CAPTIONS = {
     "external": (
-        "Perturbation ratio: how sure the model is when only the region it marks is shown, divided by how sure it is "
-        "when that region is hidden; above 1 the region carries the answer. Overlap: how well the region covers the "
-        "mask (IoU, from 0 to 1). External score: their product. Solid: before mending; "
-        "dashed: after. Blue: easy images; orange: hard ones."
+        "Outside the mask: the share of the relevance map that falls there; lower is better, and the dotted line is "
+        "what an even map would have. Perturbation ratio: how sure the model is when only the region it marks is "
+        "shown, divided by how sure it is when that region is hidden; above 1 the region carries the answer. "
+        "Overlap: how well the region covers the mask (IoU, from 0 to 1). External score: ratio times overlap. "
+        "Solid: before mending; dashed: after. Blue: easy images; orange: hard ones."
     ),
     "internal": (
         "Share of unused channels (simplicity): 1 when none, 0 when all are used. Agreement within a class "
