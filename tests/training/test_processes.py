@@ -6,6 +6,7 @@ import runpy
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -20,14 +21,17 @@ def run_two(batch_size, out):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    started = []
-    for rank in range(2):
-        told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_PORT": port}
-        environment = os.environ | {name: str(value) for name, value in told.items()}
-        environment |= {"MASTER_ADDR": "127.0.0.1", "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, str(SCRIPT), str(batch_size), str(out)]
-        started.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
-    errors = [process.communicate(timeout=100)[1] for process in started]
+    with ExitStack() as ended:
+        started = []
+        for rank in range(2):
+            told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_PORT": port}
+            environment = os.environ | {name: str(value) for name, value in told.items()}
+            environment |= {"MASTER_ADDR": "127.0.0.1", "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+            command = [sys.executable, str(SCRIPT), str(batch_size), str(out)]
+            process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+            started.append(ended.enter_context(process))
+            ended.callback(process.kill)  # the other one waits for ever if one of them fails
+        errors = [process.communicate(timeout=300)[1] for process in started]
     assert all(process.returncode == 0 for process in started), "\n".join(errors)
     return json.loads((out / "history.json").read_text()), load_file(out / "model.safetensors")
 
