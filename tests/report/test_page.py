@@ -141,9 +141,12 @@ def test_a_diagnosis_alone_renders_without_masks_too(copy):
         group.has_mask.zero_()
     diagnosis.save(copy)
     text = " ".join(Page(write_report(copy).read_text()).text)
-    assert "The base model has no results in this run." in text
-    assert "Not in this run: how much falls outside the masks" in text
+    assert "What a Mamba model looks at on decoy-digits" in text
+    assert "How often is it right?" in text
+    assert "There are no masks." in text
     assert "pink line" not in text
+    assert "mending" not in text.partition("Words used here")[0].replace("before mending", "")
+    assert "Not in this run" not in text
 
 
 def test_figures_are_files_too(finished_run, html):

@@ -9,7 +9,7 @@ from typing import Any
 from mamba_mender._check import UserError
 from mamba_mender.inspection import Diagnosis
 from mamba_mender.repair import Arm, chosen_arm, compare_arms
-from mamba_mender.report.sight import Scene, Sight, look_at, make_scene
+from mamba_mender.report.sight import Scene, Sight, look_at, make_scene, remember
 
 AFTER = "mended"  # the folder, inside the run folder, of the chosen arm's diagnosis
 PLANNED = ("base", "control", "ext", "int", "all")  # the arms of the paper's table
@@ -24,7 +24,7 @@ class Contents:
     arms: what each arm achieved, in the order of the table.
     before, after: diagnoses of the base and of the chosen arm, on the same images.
     scene: the images that all models are asked about.
-    sights: where each arm's model looks in it.
+    sights: where each arm's model looks in it; "base" is the model of the first diagnosis.
     """
 
     folder: Path
@@ -76,5 +76,6 @@ def read_contents(folder: Path) -> Contents:
     if before is not None and scene is not None:
         models = {name: folder / arm.results[0].model for name, arm in arms.items() if name != "clean"}
         sights = {name: look_at(model, scene, before) for name, model in models.items() if model.is_file()}
+        sights.setdefault("base", remember(before))
     settings = json.loads(path.read_text()) if path.is_file() else {}
     return Contents(folder, settings, arms, before, after, scene, sights)

@@ -52,7 +52,9 @@ def write_report(run_folder: Path | str) -> Path:
         pictures=pictures,
         missing=missing,
         table=accuracy_table(contents.arms) if contents.arms else None,
-        absent=[f"{look(name).label}, {look(name).meaning}." for name in contents.absent],
+        absent=[] if not contents.arms else [f"{look(name).label}, {look(name).meaning}." for name in contents.absent],
+        mended=bool(contents.arms),
+        asked="base" in contents.sights and contents.sights["base"].effect is not None,
         masked=contents.scene is not None and contents.scene.masks is not None,
         seeds=max((len(arm.results) for arm in contents.arms.values()), default=0),
         captions=CAPTIONS,
@@ -73,6 +75,9 @@ def _facts(contents: Contents) -> Iterator[tuple[str, str]]:
     """List what a reader needs to judge the run."""
     data, settings = contents.settings.get("data", {}), contents.settings
     config = settings.get("config", {})
+    if contents.before is not None and not data:
+        yield "Data", f"{contents.before.data}, split {contents.before.split}"
+        yield "Classes", ", ".join(contents.before.classes)
     if data:
         yield "Data", data.get("description", data.get("name", ""))
         yield "Classes", ", ".join(data.get("classes", []))

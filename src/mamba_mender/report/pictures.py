@@ -1,8 +1,10 @@
 """The figures of the page, each with its title and its words for those who cannot see it."""
 
 import torch
+from torch import Tensor
 
 from mamba_mender.inspection import Diagnosis
+from mamba_mender.repair import outside_share, token_mask
 from mamba_mender.report.channel_chart import channel_chart
 from mamba_mender.report.contents import Contents
 from mamba_mender.report.interval_chart import interval_chart
@@ -69,12 +71,14 @@ def _looks(contents: Contents) -> Picture | str:
     inner = [key for key in places if key.block != EMBEDDING]
     step = max(1, -(-len(inner) // BLOCKS))
     kept = [key for key in places if key.block == EMBEDDING] + inner[::-1][::step][::-1]
-    columns = {"what-if test": sight.effect[rows]} | {_place(key): sight.maps[key][rows] for key in kept}
-    notes = (
-        {}
-        if sight.outside is None
-        else {"what-if test": [f"{percent(v)} outside" for v in sight.outside[rows].tolist()]}
-    )
+    columns = {_place(key): sight.maps[key][rows] for key in kept}
+    notes = {}
+    if sight.effect is not None:
+        columns = {"what-if test": sight.effect[rows]} | columns
+    if sight.outside is not None:
+        notes["what-if test"] = [f"{percent(value)} outside" for value in sight.outside[rows].tolist()]
+    elif scene.masks is not None and sight.effect is None:
+        notes = {name: _outside_notes(scene.masks[rows], relevance) for name, relevance in columns.items()}
     figure = overlay_sheet(
         scene.images[rows],
         columns,
@@ -83,19 +87,26 @@ def _looks(contents: Contents) -> Picture | str:
         notes=notes,
         groups=_groups(len(rows)),
     )
-    alt = f"{len(rows)} images, half easy and half hard for the base model, with maps of what its answer hangs on."
+    whose = "the base model" if contents.arms else "the model"
+    alt = f"{len(rows)} images, half easy and half hard for {whose}, with maps of what its answer hangs on."
     if sight.outside is not None:
         alt += f" On these, {percent(sight.outside[rows].mean().item())} of the what-if effect lies outside the mask."
-    return Picture.of(figure, "Where the base model looks", alt)
+    return Picture.of(figure, f"Where {whose} looks", alt)
+
+
+def _outside_notes(masks: Tensor, relevance: Tensor) -> list[str]:
+    inside = token_mask(masks[:, None], (relevance.shape[1], relevance.shape[2]))
+    shares = outside_share(relevance.clamp(min=0).flatten(1), inside)
+    return [f"{percent(share, 0)} outside" for share in shares.tolist()]
 
 
 def _after(contents: Contents) -> Picture | str:
     scene, base = contents.scene, contents.sights.get("base")
-    arms = [name for name in contents.sights if name != "base"]
-    if scene is None or base is None or contents.before is None or not arms:
+    sights = {look(name).label: sight for name, sight in contents.sights.items() if sight.effect is not None}
+    if scene is None or base is None or contents.before is None or len(sights) < 2:
         return _no_sight(contents, "the models after training")
     rows = pick_rows(scene, contents.before)
-    sights = {look(name).label: contents.sights[name] for name in ("base", *arms)}
+    effects = {name: sight.effect[rows] for name, sight in sights.items() if sight.effect is not None}
     notes = {
         name: [
             ("right" if right else "wrong") + ("" if sight.outside is None else f", {percent(outside, 0)} out")
@@ -109,7 +120,7 @@ def _after(contents: Contents) -> Picture | str:
     }
     figure = overlay_sheet(
         scene.images[rows],
-        {name: sight.effect[rows] for name, sight in sights.items()},
+        effects,
         rows=[contents.before.classes[label] for label in scene.labels[rows].tolist()],
         masks=None if scene.masks is None else scene.masks[rows],
         notes=notes,
@@ -166,7 +177,8 @@ def _channels(contents: Contents) -> Picture | str:
     if before is None:
         return "internal correlations, because the base was not diagnosed."
     key = _channel_key(contents, before)
-    panels = {"Base, easy images": before.easy, "Base, hard images": before.hard}
+    name = "Base, " if contents.arms else ""
+    panels = {f"{name}easy images": before.easy, f"{name}hard images": before.hard}
     if after is not None and contents.chosen is not None and key in after.easy.vectors:
         label = look(contents.chosen.name).label
         panels |= {f"{label}, easy images": after.easy, f"{label}, hard images": after.hard}

@@ -17,6 +17,7 @@ from mamba_mender.taps import StateKey, record
 
 MOST_PASSES = 5_000  # images that the what-if test may run through one model
 DONORS = 3
+LETTERS = "hscyxz"  # which state to show, the first that was recorded
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +40,15 @@ class Scene:
 class Sight:
     """Where one model looks in a scene.
 
-    effect: what-if test, see :func:`mamba_mender.report.what_if.what_if`, (samples, rows, columns).
+    effect: what-if test, see :func:`mamba_mender.report.what_if.what_if`, (samples, rows, columns); None where
+        the model is not there to be asked.
     maps: external correlation of the residual stream, from the embedding to the last block,
-        (samples, rows, columns) each.
+        (samples, rows, columns) each; of another state where that was not recorded.
     answers: the model's, (samples,).
-    outside: share of the effect that lies outside the mask, (samples,); None without masks.
+    outside: share of the effect that lies outside the mask, (samples,); None without masks or effect.
     """
 
-    effect: Tensor
+    effect: Tensor | None
     maps: Mapping[StateKey, Tensor]
     answers: Tensor
     outside: Tensor | None
@@ -54,11 +56,7 @@ class Sight:
 
 def make_scene(diagnosis: Diagnosis) -> Scene:
     """Take from a diagnosis as many images of each class as the what-if test can afford, the extremest first."""
-    windows = min(diagnosis.grid[0], FINEST) * min(diagnosis.grid[1], FINEST)
-    classes = len(diagnosis.classes)
-    each = max(1, min(diagnosis.count, MOST_PASSES // (windows * DONORS * 2 * classes)))
-    groups = (diagnosis.easy, diagnosis.hard)
-    first = (torch.arange(classes)[:, None] * diagnosis.count + torch.arange(each)).flatten()
+    first, groups = _first(diagnosis), (diagnosis.easy, diagnosis.hard)
     masks = [group.masks[first, 0].bool() for group in groups if group.masks is not None]
     return Scene(
         images=torch.cat([group.images[first] for group in groups]).float() / 255,
@@ -99,3 +97,20 @@ def look_at(model: nn.Module | Path, scene: Scene, diagnosis: Diagnosis) -> Sigh
         inside = F.adaptive_avg_pool2d(scene.masks[:, None].float(), (effect.shape[1], effect.shape[2])).flatten(1)
         outside = outside_share(effect.flatten(1), inside)
     return Sight(effect, maps, logits.detach().argmax(1), outside)
+
+
+def remember(diagnosis: Diagnosis) -> Sight:
+    """Give what a diagnosis itself says of its scene, where its model is not there to be asked again."""
+    first, groups = _first(diagnosis), (diagnosis.easy, diagnosis.hard)
+    whole = [key for key in sorted(diagnosis.easy.maps) if not key.direction]
+    letter = next(letter for letter in LETTERS if any(key.state == letter for key in whole))
+    maps = {key: torch.cat([group.maps[key][first] for group in groups]) for key in whole if key.state == letter}
+    return Sight(None, maps, torch.cat([group.predictions[first] for group in groups]), None)
+
+
+def _first(diagnosis: Diagnosis) -> Tensor:
+    """Find the extremest samples of each class in a group, as many as the what-if test can afford."""
+    windows = min(diagnosis.grid[0], FINEST) * min(diagnosis.grid[1], FINEST)
+    classes = len(diagnosis.classes)
+    each = max(1, min(diagnosis.count, MOST_PASSES // (windows * DONORS * 2 * classes)))
+    return (torch.arange(classes)[:, None] * diagnosis.count + torch.arange(each)).flatten()

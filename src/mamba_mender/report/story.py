@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from mamba_mender.inspection import Diagnosis
 from mamba_mender.report.contents import Contents
 from mamba_mender.report.flaw import Flaw, find_flaw
 from mamba_mender.report.palette import look
@@ -49,6 +50,8 @@ def tell_story(contents: Contents) -> Story:
     Returns:
         Title, cards and sentences; where something was not measured, they say so.
     """
+    if not contents.arms and contents.before is not None:
+        return _diagnosis_story(contents.before)
     data = contents.settings.get("data", {}).get("name", "an unnamed data set")
     chosen = contents.chosen
     lead = "A small vision network was trained, its flaw was looked for, and several ways of mending it were compared."
@@ -62,6 +65,40 @@ def tell_story(contents: Contents) -> Story:
     return Story(
         f"Mending a Mamba model on {data}", lead, cards, _wrong(contents), _changed(contents), _helped(contents)
     )
+
+
+def _diagnosis_story(found: Diagnosis) -> Story:
+    """Word a diagnosis on its own, with nothing mended."""
+    name = "these images" if found.accuracy is None else f"the {found.split} images"
+    right = found.accuracy
+    if right is None:
+        groups = (found.easy, found.hard)
+        right = sum(float((group.predictions == group.labels).double().mean()) for group in groups) / 2
+    answer = f"Right answers on {name}. The page shows the {found.count} easiest and hardest of each class."
+    cards = [Card("How often is it right?", percent(right), "", answer), _look_card(found), _agree_card(found)]
+    lead = "A vision network was looked into: where in the images its answers come from, and which channels carry them."
+    return Story(f"What a Mamba model looks at on {found.data}", lead, cards)
+
+
+def _look_card(found: Diagnosis) -> Card:
+    question = "Where does it look?"
+    key = min(found.easy.external)  # as near to the image as was recorded
+    easy, hard = found.easy.external[key], found.hard.external[key]
+    if found.hard.masks is None or hard.outside is None or easy.outside is None or hard.background is None:
+        told = f"Share of a hard image that is marked; of an easy one {percent(easy.coverage, 0)}. There are no masks."
+        return Card(question, percent(hard.coverage, 0), "", told)
+    told = (
+        f"Share of the relevance that lies outside the masks on hard images; on easy ones {percent(easy.outside, 0)}, "
+        f"spread evenly {percent(hard.background, 0)}."
+    )
+    return Card(question, percent(hard.outside, 0), "", told, "bad" if hard.outside > hard.background else "good")
+
+
+def _agree_card(found: Diagnosis) -> Card:
+    key = max(found.easy.internal)  # as near to the answer as was recorded
+    easy, hard = (group.internal[key].homogeneity.double().mean().item() for group in (found.easy, found.hard))
+    told = f"Agreement of the images of a class on their channels, for easy and for hard ones (state {key})."
+    return Card("Does it use the same channels?", f"{easy:.2f} | {hard:.2f}", "", told)
 
 
 def _part(contents: Contents) -> str:
