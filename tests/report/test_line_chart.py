@@ -13,6 +13,7 @@ def test_names_the_places_and_thins_them_when_there_are_many():
     panel = Panel(
         "a", {"easy": Line(list(range(26)), "black")}, places=[str(n) for n in range(26)], level=(3.0, "even")
     )
-    (axis,) = line_chart([panel]).axes
+    figure = line_chart([panel])
+    (axis,) = figure.axes
     assert [label.get_text() for label in axis.get_xticklabels()] == [str(n) for n in range(0, 26, 2)]
-    assert [text.get_text() for text in axis.texts] == ["even"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["easy", "even"]

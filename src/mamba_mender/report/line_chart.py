@@ -67,17 +67,8 @@ def line_chart(panels: Sequence[Panel], *, columns: int = 2, height: float = 2.9
                 (drawn,) = axis.plot(places, line.y, color=line.colour, marker=line.marker, linestyle=dash)
                 known.setdefault(name, drawn)
             if panel.level:
-                axis.axhline(panel.level[0], color=MUTED, linestyle=(0, (1, 2)), linewidth=1.2)
-                axis.annotate(
-                    panel.level[1],
-                    (1, panel.level[0]),
-                    (0, 3),
-                    xycoords=("axes fraction", "data"),
-                    textcoords="offset points",
-                    ha="right",
-                    fontsize=8.5,
-                    color=MUTED,
-                )
+                value, words = panel.level
+                known.setdefault(words, axis.axhline(value, color=MUTED, linestyle=(0, (1, 2)), linewidth=1.4))
             axis.set_title(panel.title, loc="left")
             axis.set(xlabel=panel.xlabel, ylabel=panel.ylabel, ylim=panel.limits)
             if panel.places:

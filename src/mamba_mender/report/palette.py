@@ -40,7 +40,7 @@ ARMS = {
     "int": Look("#dd9a1d", "v", "+Int", "mended with the internal constraint: use the channels that easy images use"),
     "all": Look("#109a72", "D", "+All", "mended with both constraints"),
     "swap": Look("#a0622d", "P", "Swap", "trained on for equally many steps with swapped backgrounds, the cheap rival"),
-    "clean": Look("#5b6ee1", "*", "Clean", "trained from the start on images without the decoy: an upper bound"),
+    "clean": Look("#5b6ee1", "*", "Clean", "trained from the start on images without the patch: what one may hope for"),
 }
 
 

@@ -11,6 +11,7 @@ from mamba_mender.report.interval_chart import interval_chart
 from mamba_mender.report.overlay_sheet import overlay_sheet
 from mamba_mender.report.palette import look
 from mamba_mender.report.picture import Picture
+from mamba_mender.report.places import channel_state, name_state
 from mamba_mender.report.score_chart import external_chart, internal_chart, sweep_chart
 from mamba_mender.report.sight import Scene, Sight
 from mamba_mender.report.training_chart import training_chart
@@ -176,7 +177,7 @@ def _channels(contents: Contents) -> Picture | str:
     before, after = contents.before, contents.after
     if before is None:
         return "internal correlations, because the base was not diagnosed."
-    key = _channel_key(contents, before)
+    key = channel_state(before)
     name = "Base, " if contents.arms else ""
     panels = {f"{name}easy images": before.easy, f"{name}hard images": before.hard}
     if after is not None and contents.chosen is not None and key in after.easy.vectors:
@@ -185,23 +186,8 @@ def _channels(contents: Contents) -> Picture | str:
     classes = len(before.classes)
     vectors = {title: group.vectors[key].unflatten(0, (classes, -1)) for title, group in panels.items()}
     figure = channel_chart(vectors, before.classes)
-    alt = f"Heat maps of how much each channel of the {_name(key)} matters, for {classes} classes: {', '.join(panels)}."
-    return Picture.of(figure, f"Channels of the {_name(key)}, image by image", alt)
-
-
-def _channel_key(contents: Contents, before: Diagnosis) -> StateKey:
-    """Choose the state under the internal constraint: x of the last block, unless only others were recorded."""
-    known = sorted(before.easy.vectors)
-    own = [key for key in known if key.state == "x"] or known
-    last = max(key.block for key in own)
-    return max((key for key in own if key.block == last), key=lambda key: key.direction)  # forward before backward
-
-
-def _name(key: StateKey) -> str:
-    """Name a state in words."""
-    if key.block == EMBEDDING:
-        return "embedding"
-    return f"state {key.state} of block {key.block}" + (f" ({key.direction} scan)" if key.direction else "")
+    alt = f"Heat maps of how much each channel of the {name_state(key)} matters, for {classes} classes: {', '.join(panels)}."
+    return Picture.of(figure, f"Channels of the {name_state(key)}, image by image", alt)
 
 
 def _external(contents: Contents) -> Picture | str:
@@ -225,7 +211,7 @@ def _internal(contents: Contents) -> Picture | str:
 def _sweeps(contents: Contents) -> Picture | str:
     if contents.before is None:
         return "sweeps over the thresholds, because the base was not diagnosed."
-    figure = sweep_chart(contents.before, contents.after, _channel_key(contents, contents.before))
+    figure = sweep_chart(contents.before, contents.after, channel_state(contents.before))
     alt = "Scores as the thresholds alpha and beta go from 0.1 to 0.9, easy against hard images" + _and_after(contents)
     title = "Scores at other thresholds"
     if not contents.before.easy.alpha_sweep:

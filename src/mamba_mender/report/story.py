@@ -7,6 +7,7 @@ from mamba_mender.report.contents import Contents
 from mamba_mender.report.flaw import Flaw, find_flaw
 from mamba_mender.report.palette import look
 from mamba_mender.report.pictures import even_share, outside_by_arm
+from mamba_mender.report.places import channel_state, name_state
 from mamba_mender.report.verdict import percent, points, verdict
 from mamba_mender.training.statistics import bootstrap_interval
 
@@ -91,13 +92,14 @@ def _look_card(found: Diagnosis) -> Card:
         f"Share of the relevance that lies outside the masks on hard images; on easy ones {percent(easy.outside, 0)}, "
         f"spread evenly {percent(hard.background, 0)}."
     )
-    return Card(question, percent(hard.outside, 0), "", told, "bad" if hard.outside > hard.background else "good")
+    tone = "bad" if hard.outside > 1.5 * hard.background else ""  # an even map proves nothing, so it is never "good"
+    return Card(question, percent(hard.outside, 0), "", told, tone)
 
 
 def _agree_card(found: Diagnosis) -> Card:
-    key = max(found.easy.internal)  # as near to the answer as was recorded
+    key = channel_state(found)
     easy, hard = (group.internal[key].homogeneity.double().mean().item() for group in (found.easy, found.hard))
-    told = f"Agreement of the images of a class on their channels, for easy and for hard ones (state {key})."
+    told = f"Agreement of the images of a class on their channels, for easy and for hard ones ({name_state(key)})."
     return Card("Does it use the same channels?", f"{easy:.2f} | {hard:.2f}", "", told)
 
 
@@ -238,8 +240,8 @@ def _compare(contents: Contents) -> list[str]:
         base, clean = arms["base"].accuracy["test"].mean, arms["clean"].accuracy["test"].mean
         if clean > base:
             told.append(
-                f"Training on images without patches from the start reaches {percent(clean)}. Of the way there from "
-                f"the base, {percent(base)}, {label} went {percent((own - base) / (clean - base), 0)}."
+                f"Of the way from the base ({percent(base)}) to a model trained on images without patches "
+                f"({percent(clean)}), {label} went {percent((own - base) / (clean - base), 0)}."
             )
         else:
             told.append(
