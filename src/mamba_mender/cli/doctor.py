@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from mamba_mender import __version__
 
@@ -39,7 +39,9 @@ def doctor(
 
     torch.manual_seed(0)
     console, wrong, hints = Console(), [], []
-    table = Table("backend", "scan forward", "scan backward", "conv forward", "conv backward", "verdict")
+    table = Table(
+        Column("backend", no_wrap=True), "scan forward", "scan backward", "conv forward", "conv backward", "verdict"
+    )
     for backend in get_args(Backend):
         if reason := why_not(backend, torch.device(device)):
             table.add_row(backend, *"----", "cannot run")
@@ -136,7 +138,7 @@ def facts() -> Table:
 
     from mamba_mender.ops import cpu
 
-    table = Table(show_header=False, box=None)
+    table = Table("", Column("", overflow="fold"), show_header=False, box=None)
     table.add_row("processor", f"{platform.machine()}; torch uses {torch.backends.cpu.get_cpu_capability()}")
     if cpu.is_built():
         table.add_row("kernels", f"use {cpu.instruction_set()}, the first of {', '.join(cpu.instruction_sets())}")
