@@ -16,6 +16,7 @@ from mamba_mender.report.contents import Contents, read_contents
 from mamba_mender.report.palette import look
 from mamba_mender.report.pictures import make_pictures
 from mamba_mender.report.story import tell_story
+from mamba_mender.report.visualize import visualize
 from mamba_mender.report.words import CAPTIONS, WORDS
 from mamba_mender.training.checkpoint import write_atomic
 
@@ -24,7 +25,8 @@ def write_report(run_folder: Path | str) -> Path:
     """Write ``report.html`` into a run folder: what was wrong, what changed, and whether it helped.
 
     The page needs nothing beside it: styles and figures are inside, and it refers to no address. Arms and
-    diagnoses that the folder lacks are named on the page. The figures also go into ``visualize/`` as SVG.
+    diagnoses that the folder lacks are named on the page. The figures also go into ``visualize/``, as SVG, and those of
+    the diagnosis as PNG into its folders; see :func:`mamba_mender.report.visualize.visualize`.
 
     Args:
         run_folder: what :func:`mamba_mender.repair.mend` and :func:`mamba_mender.repair.examine` wrote.
@@ -42,6 +44,8 @@ def write_report(run_folder: Path | str) -> Path:
     pictures, missing = make_pictures(contents)
     for name, picture in pictures.items():
         picture.save(folder / "visualize" / f"{name}.svg")
+    if contents.before is not None:
+        visualize(contents.before, folder)
     story = tell_story(contents)
     environment = Environment(
         loader=PackageLoader("mamba_mender.report"), autoescape=select_autoescape(), undefined=StrictUndefined

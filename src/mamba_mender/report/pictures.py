@@ -186,7 +186,7 @@ def _channels(contents: Contents) -> Picture | str:
     classes = len(before.classes)
     vectors = {title: group.vectors[key].unflatten(0, (classes, -1)) for title, group in panels.items()}
     figure = channel_chart(vectors, before.classes)
-    alt = f"Heat maps of how much each channel of the {name_state(key)} matters, for {classes} classes: {', '.join(panels)}."
+    alt = f"Heat maps of how much each channel of the {name_state(key)} matters: {', '.join(panels)}."
     return Picture.of(figure, f"Channels of the {name_state(key)}, image by image", alt)
 
 
