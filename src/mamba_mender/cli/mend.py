@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 EXAMPLE = "mamba-mender mend --data decoy-digits --out runs/mend"
 SPLITS = {"test": "test", "clean_test": "clean test", "swapped_validation": "swapped validation"}
 LABELS = {"base": "base", "control": "control", "control-time": "control, equal time", "swap": "background swap"}
-LABELS |= {"ext": "+Ext", "int": "+Int", "all": "+All", "clean": "trained on clean images"}
+LABELS |= {"ext": "+Ext", "int": "+Int", "all": "+All", "clean": "trained on clean"}
 
 
 Data = Annotated[str, typer.Option(help="A data set's name, or a folder of images or IDX files.")]
@@ -153,8 +154,9 @@ def told(result: "ArmResult", done: int, total: int) -> str:
 
 def summary(result: "MendResult") -> Table:
     """Lay out every arm's accuracy with its interval, and the gain over the control."""
-    shown = {split: words for split, words in SPLITS.items() if split in result.base.result.accuracy}
-    table = Table("", *(f"{words}, %" for words in shown.values()), "gain on test, points", title="Accuracy")
+    shown = {split: SPLITS[split] for split in ("test", "clean_test") if split in result.base.result.accuracy}
+    headings = [f"{words}, %" for words in shown.values()]
+    table = Table("", *headings, "gain on test, points", title="Accuracy, with 95 % intervals", box=box.SIMPLE_HEAD)
     for name, arm in result.arms.items():
         cells = [interval(arm.accuracy[split]) if split in arm.accuracy else "" for split in shown]
         gain = arm.gain.get("test")
@@ -164,15 +166,19 @@ def summary(result: "MendResult") -> Table:
 
 
 def closing(result: "MendResult") -> str:
-    """Say in a sentence whether mending helped."""
+    """Say in a sentence or two whether mending helped."""
+    from mamba_mender.repair import gap_closed
+
     chosen = result.chosen
     if chosen is None:
         return "Nothing was mended: no arm with a constraint was asked for."
     gain = chosen.gain["test"]
     verdict = "beats" if gain.low > 0 else "falls behind" if gain.high < 0 else "cannot be told from"
+    closed = gap_closed(result.arms, chosen.name)
+    gap = "" if closed is None else f" It closes {100 * closed:.0f} % of the gap to a model trained on clean images."
     return (
         f"{LABELS[chosen.name]}, chosen on validation images, {verdict} the control on test images: "
-        f"{interval(gain, signed=True)} points."
+        f"{interval(gain, signed=True)} points.{gap}"
     )
 
 

@@ -6,7 +6,7 @@ from mamba_mender.repair.mend_config import MendConfig
 
 LARGER = {"architecture": "vim_nano", "base_steps": 1000, "steps": 400, "masked_batch_size": 32}
 PRESETS = {
-    "decoy-digits": {},
+    "decoy-digits": {"base_steps": 300, "steps": 200, "learning_rate": 3e-3, "weight_external": 0.3},  # two minutes
     "digits": {"judge": "validation"},
     "decoy-fashion-mnist": LARGER,
     "decoy-mnist": LARGER,
