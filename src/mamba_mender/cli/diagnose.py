@@ -70,7 +70,7 @@ def diagnose(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")] = False,
     batch_size: BatchSize = 32,
     report: Annotated[bool, typer.Option(help="Write report.html, with figures.")] = True,
-    progress: Annotated[bool, typer.Option(help="Show a bar.")] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Find out which tokens and which channels of each state a model's predictions hang on.
 
@@ -105,7 +105,7 @@ def diagnose(
         features=None if features is None else _names(features),
         sweep=_names(sweep),
         batch_size=batch_size,
-        progress=progress,
+        progress=not quiet,
         mean=about.get("mean"),
         std=about.get("std"),
     )
