@@ -27,6 +27,16 @@ def test_fails_when_an_error_is_above_the_tolerance(capsys):
     assert "--force-reinstall --no-cache-dir" in out
 
 
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "foo"])
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(device, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", "--device", device])
+    told = capsys.readouterr()
+    assert (ended.value.code, told.out) == (2, "")
+    assert f"there is no device '{device}' here; --device must be one of ['cpu']" in told.err
+
+
 def test_errors_are_small_but_not_zero(backend):
     for error in (*scan_errors(backend, "cpu"), *conv_errors(backend, "cpu")):
         assert 0 < error < 1e-5

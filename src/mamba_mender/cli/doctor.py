@@ -37,6 +37,7 @@ def doctor(
 
     from mamba_mender.ops.backends import Backend, why_not
 
+    _check_device(device)
     torch.manual_seed(0)
     console, wrong, hints = Console(), [], []
     table = Table(
@@ -59,6 +60,19 @@ def doctor(
         console.print(*hints, f"To build the kernels anew: {REINSTALL}", sep="\n", highlight=False, soft_wrap=True)
     if wrong:
         raise typer.Exit(1)
+
+
+def _check_device(device: str) -> None:
+    """Refuse a device that is not there, before anything runs on it."""
+    import torch
+
+    from mamba_mender._check import UserError
+
+    known = ["cpu"]
+    if count := torch.cuda.device_count():
+        known += ["cuda", *(f"cuda:{number}" for number in range(count))]
+    if device not in known:
+        raise UserError(f"doctor: there is no device {device!r} here; --device must be one of {known}.")
 
 
 def measured(backend: "Backend", device: str) -> "Iterator[tuple[str, tuple[float, float, float, float]]]":
