@@ -107,7 +107,10 @@ def test_table_has_what_masks_say():
         (["--data", "digit"], "'digit' is neither a folder nor a data set's name; the nearest are ['digits']"),
         (["--alpha", "1.5"], "alpha must lie in [0, 1), got 1.5"),
         (["--states", "cq"], "no states 'q'; it must be one of"),
-        (["--count", "1000"], "1000 easy and 1000 hard ones"),
+        (
+            ["--count", "5000"],
+            "5000 easy and 5000 hard ones are wanted; take a larger split, or a count (--count) of at",
+        ),
         (["--features", "0.q"], "no state '0.q' in this model"),
         (["--data", "digits", "--masks", "nowhere"], "nowhere"),
     ],
@@ -117,6 +120,16 @@ def test_bad_input_is_one_line_and_exit_code_2(model, tmp_path, capsys, argument
     assert (code, told) == (2, "")
     assert message in errors
     assert len(errors.splitlines()) == 1
+
+
+def test_the_folder_of_a_mending_run_is_left_alone(model, tmp_path, capsys):
+    (tmp_path / "config.json").write_text("{}")
+    before = sorted(tmp_path.iterdir())
+    code, _, errors = run(capsys, model, "--out", tmp_path)
+    assert code == 2
+    assert "holds a run of mend or train, with which a diagnosis would be mixed up; give another folder" in errors
+    assert f"such as --out {tmp_path / 'diagnosis'}" in errors
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_missing_model(tmp_path, capsys):

@@ -179,7 +179,7 @@ def test_frozen_model(vim, data):
 def test_features_too_large_are_refused_before_anything_runs(vim, data, monkeypatch):
     module = __import__("sys").modules[diagnose_function.__module__]
     monkeypatch.setattr(module, "FEATURE_LIMIT", 1000)
-    with pytest.raises(UserError, match=r"the features of 6 samples take .* GiB.*keep fewer \(features="):
+    with pytest.raises(UserError, match=r"the features of 6 samples take .* GiB.*keep fewer \(--features "):
         diagnose(vim, data, count=2)
 
 

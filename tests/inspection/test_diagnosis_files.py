@@ -1,5 +1,7 @@
 import json
+import os
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -91,16 +93,36 @@ def test_second_save_replaces_the_first(found, reader, make_data, tmp_path):
     assert len([name for name in listed(tmp_path) if name.endswith(".png")]) == 8
 
 
-def test_failed_save_leaves_no_summary(found, tmp_path, monkeypatch):
+def full(*_):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("writer", "good"), [("Path.write_bytes", 3), ("Path.write_bytes", 10), ("os.rename", 0), ("os.rename", 7)]
+)
+def test_failed_save_leaves_the_earlier_diagnosis(found, reader, make_data, tmp_path, monkeypatch, writer, good):
     found.save(tmp_path)
+    (tmp_path / "other.txt").write_text("stays")
+    before = {name: (tmp_path / name).read_bytes() for name in listed(tmp_path)}
+    owner, name = (os, "rename") if writer == "os.rename" else (Path, "write_bytes")
+    right, calls = getattr(owner, name), []
 
-    def full(*_):
-        raise OSError(28, "No space left on device")
+    def fills_up(*arguments):
+        calls.append(arguments)
+        return (full if len(calls) == good + 1 else right)(*arguments)
 
-    monkeypatch.setattr("os.replace", full)
+    monkeypatch.setattr(owner, name, fills_up)
+    with pytest.raises(OSError, match="No space left"):
+        diagnose(reader, make_data(masks=False), count=1).save(tmp_path)
+    assert {name: (tmp_path / name).read_bytes() for name in listed(tmp_path)} == before
+    assert Diagnosis.load(tmp_path).to_dict() == found.to_dict()
+
+
+def test_failed_first_save_leaves_nothing(found, tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
         found.save(tmp_path)
-    assert not any(name.endswith((".tmp", "diagnosis.json")) for name in listed(tmp_path))
+    assert listed(tmp_path) == set()
 
 
 def test_missing_folder_is_named(tmp_path):

@@ -83,6 +83,7 @@ def diagnose(
     from mamba_mender.data import load_data
     from mamba_mender.inspection import diagnose as run
 
+    _check_folder(out)
     network, about = _load(model)
     loaded = load_data(
         _name(data, about, model), masks=masks, img_size=network.img_size, limit=limit, seed=seed, skip_bad=skip_bad
@@ -154,6 +155,17 @@ def summary(found: "Diagnosis") -> Table:
 
 def _cell(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse the folder of a run of `mend` (whose own diagnoses belong to its results) or of `train`."""
+    from mamba_mender._check import UserError
+
+    if (out / "config.json").exists():
+        raise UserError(
+            f"diagnose: {str(out)!r} holds a run of mend or train, with which a diagnosis would be mixed up; "
+            f"give another folder, such as --out {out / 'diagnosis'}."
+        )
 
 
 def _load(path: Path) -> tuple[Any, dict[str, Any]]:

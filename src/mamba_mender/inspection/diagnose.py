@@ -14,7 +14,7 @@ from mamba_mender.inspection.diagnosis import Diagnosis
 from mamba_mender.inspection.external_score import Space
 from mamba_mender.inspection.measure import Rules, measure_group, together
 from mamba_mender.inspection.progress import ImageBar
-from mamba_mender.inspection.samples import select_samples
+from mamba_mender.inspection.samples import check_counts, select_samples
 from mamba_mender.inspection.sign import Sign
 from mamba_mender.inspection.sweep import THRESHOLDS
 from mamba_mender.taps import EMBEDDING, STATES, StateKey, find_states, record
@@ -112,6 +112,8 @@ def diagnose(
         batch_size=batch_size,
     )
     _check_fit(model, data, images, like, split)
+    if like is None:
+        check_counts(images.labels, len(data.classes), count, where="diagnose")
     return _diagnose(model, data, split, rules, count, like, progress)
 
 
@@ -241,5 +243,5 @@ def _check_size(model: nn.Module, images: ImageSet, samples: int, rules: Rules) 
     if bytes_each * samples > FEATURE_LIMIT:
         raise UserError(
             f"diagnose: the features of {samples} samples take {bytes_each * samples / 2**30:.1f} GiB, above "
-            f"{FEATURE_LIMIT / 2**30:g}; keep fewer (features={[str(key) for key in rules.features[:1]]}, or none)."
+            f"{FEATURE_LIMIT / 2**30:g}; keep fewer (--features {rules.features[0]}, or none), or lower --count."
         )

@@ -3,9 +3,9 @@
 import json
 import os
 import re
-import shutil
 from dataclasses import fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from mamba_mender.taps import StateKey
 
 SUMMARY = "diagnosis.json"
 LETTER = {"easy": "h", "hard": "l"}  # of high and low confidence
+PARTS = ("samples", "features", "masks", "scores")
 SAMPLES = ("indices", "labels", "predictions", "confidence", "images", "has_mask")
 PICTURES = (1, 3)  # image channels that a PNG shows: grey and colour
 
@@ -41,8 +42,8 @@ def save_diagnosis(diagnosis: Diagnosis, folder: str | Path) -> Path:
         scores/hdata/external.json              alpha, scores by state, and sweep by state and threshold
         scores/hdata/internal.json              beta, scores by state (lists over classes), and sweep
 
-    Each file is written beside its place and then moved there; what an earlier diagnosis wrote
-    in these folders is replaced.
+    Everything is written into a folder beside its place first, and moved there when it is complete: where the
+    disk fills up, an earlier diagnosis in the folder is still there, whole.
 
     Args:
         diagnosis: what to write.
@@ -55,14 +56,39 @@ def save_diagnosis(diagnosis: Diagnosis, folder: str | Path) -> Path:
         OSError: the disk is full or the folder closed.
     """
     folder = Path(folder)
-    (folder / SUMMARY).unlink(missing_ok=True)  # an interrupted save leaves no summary of other files
-    for name, letter in LETTER.items():
-        group: SampleGroup = getattr(diagnosis, name)
-        _save_samples(folder / "samples" / f"{letter}{diagnosis.split}", group, diagnosis.classes)
-        _save_features(folder / "features" / f"{letter}data", group)
-        _save_masks(folder / "masks" / f"{letter}data", group, diagnosis)
-        _save_scores(folder / "scores" / f"{letter}data", group, diagnosis)
-    return _write(folder / SUMMARY, _json(diagnosis.to_dict()))
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".diagnosis-", dir=folder) as place:
+        new, old = Path(place, "new"), Path(place, "old")
+        for name, letter in LETTER.items():
+            group: SampleGroup = getattr(diagnosis, name)
+            _save_samples(new / "samples" / f"{letter}{diagnosis.split}", group, diagnosis.classes)
+            _save_features(new / "features" / f"{letter}data", group)
+            _save_masks(new / "masks" / f"{letter}data", group, diagnosis)
+            _save_scores(new / "scores" / f"{letter}data", group, diagnosis)
+        _write(new / SUMMARY, _json(diagnosis.to_dict()))
+        _exchange(new, folder, old)
+    return folder / SUMMARY
+
+
+def _exchange(new: Path, folder: Path, old: Path) -> None:
+    """Move what is in new to its place in a folder, and what was there to old; on an error, put everything back."""
+    ours = [path for part in PARTS for path in (new / part).iterdir()]
+    moves = [(folder / SUMMARY, old / SUMMARY)]  # first away and last back: no summary of other files
+    for path in ours:
+        own = path.relative_to(new)
+        moves += [(folder / own, old / own), (path, folder / own)]
+    moves.append((new / SUMMARY, folder / SUMMARY))
+    done = []
+    try:
+        for source, aim in moves:
+            if source.exists():
+                aim.parent.mkdir(parents=True, exist_ok=True)
+                os.rename(source, aim)
+                done.append((source, aim))
+    except BaseException:
+        for source, aim in reversed(done):
+            os.rename(aim, source)
+        raise
 
 
 def load_diagnosis(folder: str | Path) -> Diagnosis:
@@ -86,7 +112,7 @@ def load_diagnosis(folder: str | Path) -> Diagnosis:
 
 
 def _save_samples(folder: Path, group: SampleGroup, classes: list[str]) -> None:
-    _clear(folder)
+    folder.mkdir(parents=True)
     tensors = {name: getattr(group, name) for name in SAMPLES}
     if group.masks is not None:
         tensors["masks"] = group.masks
@@ -101,14 +127,14 @@ def _save_samples(folder: Path, group: SampleGroup, classes: list[str]) -> None:
 
 
 def _save_features(folder: Path, group: SampleGroup) -> None:
-    _clear(folder)
+    folder.mkdir(parents=True)
     for key, (state, gradient) in group.features.items():
         tensors = {"activations": state, "gradients": gradient, "indices": group.indices}
         _write(folder / f"{key}.safetensors", _pack(tensors))
 
 
 def _save_masks(folder: Path, group: SampleGroup, diagnosis: Diagnosis) -> None:
-    _clear(folder)
+    folder.mkdir(parents=True)
     external = {f"{key}.map": found for key, found in group.maps.items()}
     external |= {f"{key}.mask": binarise(found, diagnosis.alpha) for key, found in group.maps.items()}
     internal = {f"{key}.vector": found for key, found in group.vectors.items()}
@@ -118,7 +144,7 @@ def _save_masks(folder: Path, group: SampleGroup, diagnosis: Diagnosis) -> None:
 
 
 def _save_scores(folder: Path, group: SampleGroup, diagnosis: Diagnosis) -> None:
-    _clear(folder)
+    folder.mkdir(parents=True)
     external = {
         "alpha": diagnosis.alpha,
         "scores": {str(key): score.to_dict() for key, score in group.external.items()},
@@ -186,20 +212,8 @@ def _json(told: dict[str, Any]) -> bytes:
     return json.dumps(told, indent=1, allow_nan=False).encode()
 
 
-def _clear(folder: Path) -> None:
-    """Make a folder of ours new, so that nothing of an earlier diagnosis stays."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-
-
-def _write(path: Path, content: bytes) -> Path:
-    part = path.with_name(path.name + ".tmp")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

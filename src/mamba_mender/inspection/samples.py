@@ -51,16 +51,36 @@ def select_samples(probabilities: Tensor, labels: Tensor, count: int = 10) -> Sa
     check_axes("select_samples", sizes, labels=(labels, "samples"))
     if count < 1:
         raise ValueError(f"select_samples: count must be at least 1, got {count}.")
+    check_counts(labels, sizes["classes"], count)
     confidence = probabilities.gather(1, labels[:, None])[:, 0]
     easy, hard = [], []
     for number in range(sizes["classes"]):
         own = (labels == number).nonzero()[:, 0]
-        if len(own) < 2 * count:
-            raise UserError(
-                f"select_samples: class {number} has {len(own)} samples, but {count} easy and {count} hard ones are "
-                f"wanted; take a larger split, or a count of at most {len(own) // 2}."
-            )
         order = own[confidence[own].argsort(descending=True, stable=True)]
         easy.append(order[:count])
         hard.append(own[confidence[own].argsort(stable=True)][:count])
     return Samples(torch.stack(easy), torch.stack(hard), confidence)
+
+
+def check_counts(labels: Tensor, classes: int, count: int, *, where: str = "select_samples") -> None:
+    """Check that each class has enough samples, before a model runs.
+
+    Args:
+        labels: the true classes, int64, (samples).
+        classes: how many classes there are.
+        count: easy samples that each class must give, and as many hard ones.
+        where: who asks, for the message.
+
+    Raises:
+        UserError: a class has fewer than twice count samples, so that the kinds would overlap.
+
+    Example:
+        >>> check_counts(torch.tensor([0, 0, 1, 1]), classes=2, count=1)
+    """
+    for number, own in enumerate(torch.bincount(labels, minlength=classes).tolist()):
+        if own < 2 * count:
+            most = f", or a count (--count) of at most {own // 2}" if own >= 2 else ""
+            raise UserError(
+                f"{where}: class {number} has {own} samples, but {count} easy and {count} hard ones are "
+                f"wanted; take a larger split{most}."
+            )
