@@ -85,7 +85,8 @@ def summarise(folders: Mapping[int, Path], bases: Mapping[int, Path] | None = No
             for rival in ("control", "swap", "base"):
                 if rival in correct and rival != name and split in next(iter(correct[rival].values()))[1]:
                     its = [correct[rival][seed][1][split].numpy() for seed in sorted(rows)]
-                    entry[split][f"over_{rival}"] = paired_gain(mine, its).to_dict()
+                    if all(len(a) == len(b) for a, b in zip(mine, its, strict=True)):  # else judged on other images
+                        entry[split][f"over_{rival}"] = paired_gain(mine, its).to_dict()
         entry["seconds"] = [rows[seed][0].seconds for seed in sorted(rows)]
         entry["steps"] = [rows[seed][0].steps for seed in sorted(rows)]
         entry["weights"] = [rows[seed][0].weights for seed in sorted(rows)]
