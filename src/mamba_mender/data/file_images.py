@@ -48,6 +48,16 @@ class FileImages(ImageSet):
         self._mask_files = [None] * len(files) if masks is None or isinstance(masks, str) else list(masks)
         self.has_mask = torch.tensor([self._rule is not None or file is not None for file in self._mask_files])
 
+    @property
+    def mask_rule(self) -> MaskRule | None:
+        """The rule that computes masks, if one does."""
+        return self._rule
+
+    @property
+    def mask_files(self) -> list[Path | None]:
+        """The file of each image's mask, None where there is none."""
+        return list(self._mask_files)
+
     def batch(self, indices: Tensor) -> Batch:
         """Fetch the images at these positions, (batch,); an image whose mask is empty has `has_mask` False."""
         indices = torch.as_tensor(indices, dtype=torch.long)

@@ -16,6 +16,7 @@ from mamba_mender.repair.arm_result import ArmResult
 from mamba_mender.repair.base import prepare_base
 from mamba_mender.repair.comparison import compare_arms
 from mamba_mender.repair.mend_config import MendConfig
+from mamba_mender.repair.run_folder import open_run
 from mamba_mender.taps import STATES, find_states
 from mamba_mender.training.checkpoint import write_atomic
 from mamba_mender.training.statistics import Interval
@@ -67,7 +68,7 @@ def ablate(
 
     Every place is trained once a seed, from the same base and beside the same control, with the config's
     fixed weights (1 where it leaves them open: choosing for each place would cost a grid each). Written to
-    ``out``: results of the control as :func:`mamba_mender.repair.mend` writes them, those of
+    ``out``: ``config.json``, results of the control as :func:`mamba_mender.repair.mend` writes them, those of
     each place under ``places/``, and ``ablation.json``. What is finished is read, not trained again.
 
     Args:
@@ -84,13 +85,14 @@ def ablate(
         A row for each loss and place.
 
     Raises:
-        UserError: masks are missing, or model and data do not fit.
+        UserError: masks are missing, model and data do not fit, or the folder holds a run with others of these.
 
     Source: Vision Mamba Mender (NeurIPS 2024), Table 1 and Figure 8.
     """
     out = Path(out)
     if "external" in losses and int(data.train.has_mask.sum()) < 2:
         raise UserError("ablate: the external loss needs masks; load the data with masks, or pass losses=['internal'].")
+    open_run("ablate", out, model, data, config, resume=True)
     base = prepare_base(data, config, out, model=model, progress=progress)
     places = _places(load_model(base.path), losses, tables)
     fixed: dict[str, Any] = {

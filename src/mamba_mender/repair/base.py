@@ -16,6 +16,7 @@ from mamba_mender.repair.arm_result import ArmResult
 from mamba_mender.repair.fingerprint import fingerprint
 from mamba_mender.repair.judgement import judge_model
 from mamba_mender.repair.mend_config import MendConfig
+from mamba_mender.repair.run_folder import model_mark
 from mamba_mender.training.card import model_card
 from mamba_mender.training.config import TrainConfig
 from mamba_mender.training.train import train
@@ -61,7 +62,7 @@ def prepare_base(
         config: settings; of them `architecture`, `patch_size` and those that begin with `base_`.
         out: the run folder.
         model: a trained model of this package, or the path of one.
-        clean: train on the images without decoys instead, as "clean": the best one can hope for.
+        clean: train on the images without decoys instead, as "clean"; for reference.
         progress: show a bar.
 
     Returns:
@@ -169,16 +170,8 @@ def _take(model: nn.Module | str | Path, data: ImageData) -> tuple[nn.Module, li
 
 
 def _mark(data: ImageData, config: MendConfig, model: nn.Module | str | Path | None, arm: str) -> str:
-    if isinstance(model, nn.Module):
-        weights = [
-            [name, str(t.dtype), t.double().sum().item(), t.double().norm().item()]
-            for name, t in model.state_dict().items()
-        ]
-        return fingerprint(arm, data, model.config, weights)
     if model is not None:
-        if not Path(model).is_file():
-            raise UserError(f"mend: no model {str(model)!r}; give the path of a .safetensors or .pth file.")
-        return fingerprint(arm, data, Path(model))
+        return fingerprint(arm, data, model_mark(model))
     shared = ("min_learning_rate", "warmup", "weight_decay", "label_smoothing", "clip", "precision", "augment")
     recipe = {k: v for k, v in config.to_dict().items() if k.startswith("base_") or k in shared}
     return fingerprint(arm, data, recipe | {"architecture": config.architecture, "patch": config.patch_size})

@@ -2,16 +2,23 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from mamba_mender.data import ImageData, ImageSet
+from mamba_mender.data.file_images import FileImages
+from mamba_mender.data.memory_images import MemoryImages
+
+PART = 4096  # images read at a time
+SPLITS = ("train", "validation", "test", "clean_train", "clean_validation", "clean_test")
 
 
 def fingerprint(*parts: Any) -> str:
-    """Hash JSON values, data sets and files into 16 hexadecimal digits.
+    """Hash JSON values, data sets, models and files into 16 hexadecimal digits.
 
     Example:
         >>> fingerprint({"steps": 3}) == fingerprint({"steps": 3}), fingerprint(1) == fingerprint(2)
@@ -19,20 +26,60 @@ def fingerprint(*parts: Any) -> str:
     """
     digest = hashlib.sha256()
     for part in parts:
-        if isinstance(part, Path):
-            digest.update(part.read_bytes())
-        else:
-            digest.update(json.dumps(_facts(part) if isinstance(part, ImageData) else part, sort_keys=True).encode())
+        facts = part.read_bytes() if isinstance(part, Path) else json.dumps(_facts(part), sort_keys=True).encode()
+        digest.update(facts)
     return digest.hexdigest()[:16]
 
 
-def _facts(data: ImageData) -> dict[str, Any]:
-    splits = {"train": data.train, "validation": data.validation, "test": data.test}
-    facts = {name: [len(part), int(part.has_mask.sum()), _order(part)] for name, part in splits.items()}
-    return {"name": data.name, "classes": data.classes, "img_size": list(data.img_size), "mean": data.mean} | facts
+def content_hash(images: ImageSet) -> str:
+    """Hash the images and masks of a set, in their order: pixels in memory, else names, sizes and times of the files.
+
+    Example:
+        >>> from mamba_mender.data import load_data
+        >>> digits = load_data("digits", limit=100)
+        >>> content_hash(digits.train) == content_hash(digits.validation)
+        False
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for tensor in (images.labels, images.has_mask):
+        digest.update(_bytes(tensor))
+    if isinstance(images, FileImages):
+        facts = [images.channels, images.size, images.mask_rule, [_stamp(file) for file in images.files]]
+        digest.update(json.dumps([*facts, [_stamp(file) for file in images.mask_files]]).encode())
+        return digest.hexdigest()
+    for tensor in _tensors(images):
+        digest.update(_bytes(tensor))
+    return digest.hexdigest()
 
 
-def _order(part: ImageSet) -> int:
-    """Sum labels by place, which another split or order changes."""
-    places = torch.arange(1, len(part) + 1)
-    return int((places * (1 + part.labels + part.has_mask.long())).sum())
+def _tensors(images: ImageSet) -> Iterator[Tensor]:
+    if isinstance(images, MemoryImages):
+        masks = images.masks
+        yield from (images.images,) if masks is None else (images.images, masks)
+        return
+    for rows in torch.arange(len(images)).split(PART):
+        batch = images.batch(rows)
+        yield from (batch.images,) if batch.masks is None else (batch.images, batch.masks)
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    return memoryview(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy())
+
+
+def _stamp(file: Path | None) -> list[Any] | None:
+    if file is None:
+        return None
+    found = file.stat()
+    return [str(file), found.st_size, found.st_mtime_ns]
+
+
+def _facts(part: Any) -> Any:
+    """Give a part as JSON has it: data and models by their contents."""
+    if isinstance(part, ImageData):
+        splits = {name: getattr(part, name) for name in SPLITS}
+        facts = {name: content_hash(images) for name, images in splits.items() if images is not None}
+        return {"name": part.name, "classes": part.classes, "size": list(part.img_size), "mean": part.mean} | facts
+    if isinstance(part, nn.Module):
+        weights = {name: hashlib.sha256(_bytes(t)).hexdigest() for name, t in part.state_dict().items()}
+        return {"config": getattr(part, "config", None), "weights": weights}
+    return part

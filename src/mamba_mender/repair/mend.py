@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from mamba_mender import __version__
 from mamba_mender._check import UserError
 from mamba_mender.data import ImageData
 from mamba_mender.repair.arm import mend_arm
@@ -18,6 +16,7 @@ from mamba_mender.repair.arm_result import ArmResult
 from mamba_mender.repair.base import Base, prepare_base
 from mamba_mender.repair.comparison import Arm, chosen_arm, compare_arms, gap_closed
 from mamba_mender.repair.mend_config import MendConfig
+from mamba_mender.repair.run_folder import open_run
 from mamba_mender.training.checkpoint import write_atomic
 
 Tell = Callable[[ArmResult, int, int], None]
@@ -60,6 +59,7 @@ def mend(
     config: MendConfig = DEFAULT,
     out: Path | str,
     resume: bool = False,
+    source: dict[str, Any] | None = None,
     tell: Tell | None = None,
     progress: bool = True,
 ) -> MendResult:
@@ -75,7 +75,9 @@ def mend(
         data: the data set, with masks for the external constraint.
         config: settings.
         out: the run folder; new, empty, or with `resume` one of an earlier run.
-        resume: go on with a run.
+        resume: go on with a run; it must have the same settings, images, masks and model.
+        source: what the data were loaded with (data, masks, mask_share, limit, img_size, skip_bad, model), written
+            into ``config.json`` so that the run can be repeated.
         tell: called after each finished arm with its result, how many are done, and how many there are.
         progress: show a bar for each training run.
 
@@ -99,7 +101,7 @@ def mend(
     """
     out = Path(out)
     _check_masks(data, config)
-    _open(out, model, data, config, resume)
+    open_run("mend", out, model, data, config, resume=resume, source=source)
     order = sorted(config.arms, key=lambda arm: (arm != "control", arm == "control-time"))  # needed first, needs others
     clean = config.clean_bound and data.clean_train is not None and model is None
     total, done = 1 + clean + len(order) * len(config.seeds), 0
@@ -131,45 +133,6 @@ def _check_masks(data: ImageData, config: MendConfig) -> None:
             f"mend: the arms {wanting} need foreground masks, but {int(data.train.has_mask.sum())} training images of "
             f"{data.name!r} have one; load the data with masks, or leave these arms out."
         )
-
-
-def _open(out: Path, model: nn.Module | str | Path | None, data: ImageData, config: MendConfig, resume: bool) -> None:
-    """Write what the run is, or check that the folder holds the same one."""
-    path = out / "config.json"
-    content = {
-        "config": config.to_dict(),
-        "model": None if model is None else "given" if isinstance(model, nn.Module) else str(model),
-        "data": {
-            "name": data.name,
-            "description": data.description,
-            "classes": data.classes,
-            "images": {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
-            "masks": {"train": int(data.train.has_mask.sum()), "validation": int(data.validation.has_mask.sum())},
-            "img_size": list(data.img_size),
-            "channels": data.channels,
-            "notes": list(data.notes),
-        },
-        "versions": {"mamba_mender": __version__, "torch": torch.__version__},
-        "threads": torch.get_num_threads(),
-    }
-    if path.exists():
-        if not resume:
-            raise UserError(f"mend: {out} holds a run already; give another folder, or go on with it (--resume).")
-        earlier = json.loads(path.read_text())
-        if changed := _changes(earlier, content):
-            raise UserError(f"mend: {out} was begun with other settings: {'; '.join(changed)}; give another folder.")
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps(content, indent=1).encode())
-
-
-def _changes(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """List the settings that differ; more arms or seeds may be asked for."""
-    changed = []
-    for part in ("config", "data"):
-        old, new = earlier.get(part, {}), json.loads(json.dumps(now[part]))
-        free = ("arms", "seeds", "clean_bound", "notes", "description")
-        changed += [f"{k} was {old.get(k)}, is {new[k]}" for k in new if k not in free and old.get(k) != new[k]]
-    return changed
 
 
 def _write_metrics(out: Path) -> None:

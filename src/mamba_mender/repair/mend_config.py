@@ -18,7 +18,7 @@ class MendConfig:
 
     architecture, patch_size: the base model, when none is given; a patch_size of None fits the images.
     base_steps, base_batch_size, base_learning_rate, base_seed: how the base is trained.
-    clean_bound: also train the base's recipe on the images without decoys, the best one can hope for.
+    clean_bound: also train, for reference: the base's recipe on images without decoys.
     arms: what is compared, of `ARMS`. "control" trains on with no constraint, "swap" with swapped
         backgrounds, "ext" and "int" with one constraint, "all" with both, and "control-time" as the
         control does, for as long on the clock as "ext" (or "int").
