@@ -65,16 +65,22 @@ def wait_for(path: Path, told_every: float = 60.0) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
-def summarise(folders: Mapping[int, Path], bases: Mapping[int, Path] | None = None) -> dict[str, Any]:
+def summarise(
+    folders: Mapping[int, Path],
+    bases: Mapping[int, Path] | None = None,
+    others: Mapping[str, tuple[str, Mapping[int, Path]]] | None = None,
+) -> dict[str, Any]:
     """Compare every arm that all seeds have with the control of its seed, on the same images.
 
     Args:
         folders: run folder by seed.
         bases: where each seed's "base" and "clean" lie, if not in the same folder.
+        others: arms of other folders to add: their name here, to their name and folders there.
     """
     bases = bases or folders
     names = {path.stem.rpartition("-")[0] for path in (next(iter(folders.values())) / "results").glob("*-*.json")}
     correct = {name: _correct(name, folders, bases) for name in sorted(names | {"base", "clean"}) if name != "choice"}
+    correct |= {name: _correct(arm, there, there) for name, (arm, there) in (others or {}).items()}
     correct = {name: rows for name, rows in correct.items() if len(rows) == len(folders)}
     table: dict[str, Any] = {}
     for name, rows in correct.items():
@@ -82,7 +88,7 @@ def summarise(folders: Mapping[int, Path], bases: Mapping[int, Path] | None = No
         for split in next(iter(rows.values()))[1]:
             mine = [rows[seed][1][split].numpy() for seed in sorted(rows)]
             entry[split] = bootstrap_interval(mine).to_dict() | {"by_seed": [float(row.mean()) for row in mine]}
-            for rival in ("control", "swap", "base"):
+            for rival in ("control", "swap", "swap-strong", "base"):
                 if rival in correct and rival != name and split in next(iter(correct[rival].values()))[1]:
                     its = [correct[rival][seed][1][split].numpy() for seed in sorted(rows)]
                     if all(len(a) == len(b) for a, b in zip(mine, its, strict=True)):  # else judged on other images

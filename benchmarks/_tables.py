@@ -18,6 +18,7 @@ LABELS = {
     "control": "control: trains on",
     "control-time": "control, for as long as +Ext",
     "swap": "background swap",
+    "swap-strong": "background swap, heavier",
     "ext": "+Ext",
     "int": "+Int",
     "all": "+All",
@@ -52,8 +53,9 @@ def page() -> str:
         "never saw a patch. Weights were chosen on validation images that have the training set's decoys, with swapped "
         "backgrounds.",
         arms(tables["all_masks"], ("test", "clean_test")),
-        "With masks for 5 % of the images (500 of 10,000), weights 1:",
-        arms(tables["masks_0.05"], ("test", "clean_test"), rival="swap"),
+        "With masks for 5 % of the images (500 of 10,000), weights 1, and the swap also at the weight chosen above; 55 "
+        "masked validation images are too few to choose from:",
+        arms(tables["masks_0.05"], ("test", "clean_test"), rivals=("swap", "swap-strong")),
         "The share of relevance at each image alone, in place of the path, weight 1 (see decision 7):",
         arms(tables["share_instead_of_path"], ("test", "clean_test")),
         where(decoy),
@@ -80,13 +82,14 @@ def figures() -> str:
     """Write the README's few lines."""
     decoy, mend, scan, step = (read(name) for name in ("decoy", "mend", "scan", "mending_step"))
     every, few = decoy["tables"]["all_masks"], decoy["tables"]["masks_0.05"]
+    best_swap = max(few["swap"], few["swap-strong"], key=lambda row: row["test"]["mean"])
     best = {shape: found["steps"]["+Ext, path"]["ratio"] for shape, found in step["results"].items()}
     lines = [
         "| Decoy Fashion-MNIST, test accuracy | masks for all | masks for 5 % |",
         "|---|---|---|",
         f"| base | {interval(every['base']['test'])} | {interval(few['base']['test'])} |",
         f"| trains on (control) | {interval(every['control']['test'])} | {interval(few['control']['test'])} |",
-        f"| background swap, the cheap rival | {interval(every['swap']['test'])} | {interval(few['swap']['test'])} |",
+        f"| background swap, the cheap rival | {interval(every['swap']['test'])} | {interval(best_swap['test'])} |",
         f"| **+Ext** | **{interval(every['ext']['test'])}** | **{interval(few['ext']['test'])}** |",
         f"| trained on clean images | {interval(every['clean']['test'])} | |",
         "",
@@ -100,11 +103,16 @@ def figures() -> str:
     return "\n".join(lines) + "\n"
 
 
-def arms(table: dict[str, Any], splits: tuple[str, ...], rival: str | None = None) -> str:
+def arms(table: dict[str, Any], splits: tuple[str, ...], rivals: tuple[str, ...] = ()) -> str:
     """Lay out a table of arms."""
-    versus = ["control", *([rival] if rival else [])]
+    versus = ["control", *rivals]
     heads = [split.replace("_", " ") for split in splits]
-    heads += [f"test, over the {other}" for other in versus] + ["gap closed", "weights", "steps", "seconds"]
+    heads += [f"test, over {LABELS[other].partition(':')[0]}" for other in versus] + [
+        "gap closed",
+        "weights",
+        "steps",
+        "seconds",
+    ]
     lines = ["| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     for name in (name for name in LABELS if name in table):
         row = table[name]

@@ -3,7 +3,8 @@
 A grey 4x4 patch in a random corner tells the label in training and is random at test time (Ross et al. 2017).
 Arms, all from the same base of their seed: control (trains on), control-time (trains on for as long on the clock
 as +Ext), swap (cross-entropy on images with swapped backgrounds, the same masks), +Ext, +Int, +All; then swap and
-+Ext with masks for 5 % of the images, where weights are 1: 55 masked validation images are too few to choose from;
++Ext with masks for 5 % of the images, where weights are 1: 55 masked validation images are too few to choose from
+(the swap also at the weight that was chosen with all masks, which is 3: "swap-strong");
 last +Ext with the share of relevance at each image alone ("share", weight 1) instead of along the path.
 Weights are chosen once, at the first seed, on validation images with swapped backgrounds.
 
@@ -54,30 +55,41 @@ def main() -> None:
     folders = {seed: args.out / f"seed-{seed}" for seed in args.seeds}
     few = {seed: args.out / f"few-{seed}" for seed in args.seeds}
     local = {seed: args.out / f"local-{seed}" for seed in args.seeds}
-    run(args, folders, few, local)
+    strong = {seed: args.out / f"few-strong-{seed}" for seed in args.seeds}
+    run(args, folders, few, local, strong)
     if args.quick:
         print_table(summarise(folders), ("test", "clean_test"))
         return
     folders = {seed: args.out / f"seed-{seed}" for seed in (0, 1, 2)}
     few = {seed: args.out / f"few-{seed}" for seed in (0, 1, 2)}
     local = {seed: args.out / f"local-{seed}" for seed in (0, 1, 2)}
+    strong = {seed: args.out / f"few-strong-{seed}" for seed in (0, 1, 2)}
     last = [local[seed] / "results" / f"ext-{seed}.json" for seed in local]
     if not all(path.exists() for path in last):
         print("other seeds are not finished; run again when they are")
         return
-    tables = {"all_masks": summarise(folders), f"masks_{SHARE:g}": summarise(few, folders)}
+    tables = {
+        "all_masks": summarise(folders),
+        f"masks_{SHARE:g}": summarise(few, folders, {"swap-strong": ("swap", strong)}),
+    }
     tables["share_instead_of_path"] = summarise(local, folders)
     for label, table in tables.items():
         print(label)
         print_table(table, ("test", "clean_test"))
-    labels = {f"share-seed{s}-": f for s, f in local.items()}
+    labels = {f"share-seed{s}-": f for s, f in local.items()} | {f"few-strong-seed{s}-": strong[s] for s in strong}
     labels |= {f"all-masks-seed{s}-": f for s, f in folders.items()} | {
         f"few-masks-seed{s}-": f for s, f in few.items()
     }
     print(write_results("decoy", {"config": FULL.to_dict(), "tables": tables}, labels))
 
 
-def run(args: argparse.Namespace, folders: dict[int, Path], few: dict[int, Path], local: dict[int, Path]) -> None:
+def run(
+    args: argparse.Namespace,
+    folders: dict[int, Path],
+    few: dict[int, Path],
+    local: dict[int, Path],
+    strong: dict[int, Path],
+) -> None:
     """Train every arm that is not there yet."""
     config = QUICK if args.quick else FULL
     load = ("decoy-digits", {"limit": 300}) if args.quick else ("decoy-fashion-mnist", {"limit": 10_000})
@@ -98,6 +110,8 @@ def run(args: argparse.Namespace, folders: dict[int, Path], few: dict[int, Path]
         scarce = load_data(load[0], seed=seed, mask_share=SHARE, **load[1])
         again = base_of(scarce, config, seed, few[seed], model=base.path)
         run_arms(again, scarce, config, seed, few[seed], FEW, ONE)
+        again = base_of(scarce, config, seed, strong[seed], model=base.path)
+        run_arms(again, scarce, config, seed, strong[seed], ["swap"], {"swap": weights["swap"]})
         again = base_of(data, config, seed, local[seed], model=base.path)
         run_arms(again, data, replace(config, measure="share"), seed, local[seed], ("ext",), ONE)
 
