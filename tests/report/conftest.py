@@ -13,6 +13,7 @@ from mamba_mender.models import create_model, load_model, save_model
 from mamba_mender.repair import ArmResult, MendConfig
 
 IMAGES = 200
+BASE_VALIDATION = 180
 RIGHT = {  # of 200 test images: the first so many are answered rightly
     ("base", 0): 110,
     ("control", 0): 100,
@@ -36,6 +37,8 @@ def write_arm(folder, arm, seed, right):
     correct = {
         split: torch.arange(IMAGES) < right for split in ("validation", "test", "swapped_validation", "clean_test")
     }
+    if arm == "base":  # the patch tells the truth on validation images
+        correct |= {split: torch.arange(IMAGES) < BASE_VALIDATION for split in ("validation", "swapped_validation")}
     result = ArmResult(
         arm=arm,
         seed=seed,

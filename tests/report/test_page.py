@@ -111,6 +111,14 @@ def test_verdicts_follow_the_intervals(page):
     assert "Better: +35.0 points" in " ".join(page.text)
 
 
+def test_set_up_names_the_measure(page):
+    text = " ".join(page.text)
+    assert "external: embedding, measure path; internal: last.x" in text
+    assert "mean over 2 seeds" in text
+    assert "One seed only" not in text
+    assert "not made on the command line" in text
+
+
 def test_a_run_cut_short_says_what_is_missing(copy):
     for path in [*(copy / "results").iterdir()]:
         if not path.name.startswith("base"):

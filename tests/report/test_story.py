@@ -1,7 +1,9 @@
+import json
+
 import pytest
 import torch
 
-from mamba_mender.repair import ArmResult
+from mamba_mender.repair import ArmResult, MendConfig
 from mamba_mender.report.contents import read_contents
 from mamba_mender.report.story import tell_story
 
@@ -61,8 +63,8 @@ def test_a_base_as_good_as_clean_training_has_no_proven_flaw(results):
     ArmResult.from_dict(base.to_dict() | {"arm": "clean"}).save(results, base.correct(results))
     story = tell_story(read_contents(results))
     assert story.cards[0].tone == "open"
-    assert story.cards[0].answer.startswith("No proven flaw.")
-    assert any("not proven to cost right answers" in sentence for sentence in story.wrong)
+    assert story.cards[0].answer.startswith("No flaw was shown.")
+    assert any("No flaw was shown" in sentence for sentence in story.wrong)
 
 
 @pytest.mark.parametrize(("seeds", "words"), [((0,), "One seed only"), ((0, 1), "2 seeds say little")])
@@ -71,6 +73,41 @@ def test_few_seeds_are_warned_of(results, seeds, words):
         for path in (results / "results").glob("*-1.*"):
             path.unlink()
     assert any(sentence.startswith(words) for sentence in tell_story(read_contents(results)).helped)
+
+
+def test_arms_with_other_numbers_of_seeds_are_named(results):
+    for path in (results / "results").glob("all-1.*"):
+        path.unlink()
+    contents = read_contents(results)
+    assert contents.seeds == (1, 2)
+    assert any(sentence.startswith("One seed only of +All and the control") for sentence in tell_story(contents).helped)
+
+
+@pytest.mark.parametrize(("selection", "words"), [({}, "fixed beforehand"), ({"0.3": 0.8}, "chosen on validation")])
+def test_weights_are_said_to_be_chosen_only_where_they_were(results, selection, words):
+    for seed in (0, 1):
+        found = ArmResult.load(results, "all", seed)
+        told = found.to_dict() | {"weights": {"external": 1.0}, "selection": selection}
+        ArmResult.from_dict(told).save(results, found.correct(results))
+    told = tell_story(read_contents(results)).changed[1]
+    assert f"weights of its losses: external 1, {words}" in told
+
+
+@pytest.mark.parametrize("measure", ["path", "share"])
+def test_the_measure_decides_the_words(results, measure):
+    config = MendConfig(measure=measure, masked_batch_size=24).to_dict()
+    (results / "config.json").write_text(json.dumps({"config": config}))
+    story = tell_story(read_contents(results))
+    assert ("the square of how fast the predicted log-probability moves" in story.changed[0]) == (measure == "path")
+    assert ("what its states say must come from the object" in story.changed[0]) == (measure != "path")
+    assert "+Ext, +All also see a batch of 24 masked images in each step" in story.training
+
+
+def test_the_control_of_equal_time_is_said_to_take_other_steps(results):
+    control = ArmResult.load(results, "control", 0)
+    longer = ArmResult.from_dict(control.to_dict() | {"arm": "control-time", "steps": 55})
+    longer.save(results, control.correct(results))
+    assert "Control, equal time takes other steps: 55" in tell_story(read_contents(results)).training
 
 
 def test_the_cheap_rival_is_named_when_it_wins(results):

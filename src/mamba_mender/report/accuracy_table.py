@@ -13,7 +13,7 @@ SETS = {  # split: (title, meaning), for data with planted decoys and for any ot
         ("Validation", "held-out images; the patch still gives the label away"),
         ("Validation", "held-out images, used to choose weights"),
     ),
-    "test": (("Test", "new images; the patch is random, it lies"), ("Test", "new images, looked at only here")),
+    "test": (("Test", "new images; the patch is random"), ("Test", "new images, looked at only here")),
     "clean_test": (("Clean test", "the test images without any patch"), ("Clean test", "the test images, clean")),
 }
 
@@ -93,7 +93,7 @@ def set_words(split: str, *, decoyed: bool) -> tuple[str, str]:
 
     Example:
         >>> set_words("test", decoyed=True)
-        ('Test', 'new images; the patch is random, it lies')
+        ('Test', 'new images; the patch is random')
     """
     return SETS[split][0 if decoyed else 1]
 

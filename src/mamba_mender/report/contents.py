@@ -46,6 +46,12 @@ class Contents:
         return any("clean_test" in arm.accuracy for arm in self.arms.values())
 
     @property
+    def seeds(self) -> tuple[int, int]:
+        """The smallest and the largest number of seeds of the arms; base and clean, trained once, do not count."""
+        counts = [len(arm.results) for name, arm in self.arms.items() if name not in ("base", "clean")]
+        return min(counts, default=1), max(counts, default=1)
+
+    @property
     def absent(self) -> list[str]:
         """The arms that a complete comparison has and this run has not."""
         return [name for name in PLANNED if name not in self.arms]

@@ -1,7 +1,6 @@
 """The report: one self-contained page made from a run folder."""
 
 import json
-import shlex
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
@@ -12,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from mamba_mender import __version__
 from mamba_mender._check import UserError
 from mamba_mender.report.accuracy_table import accuracy_table
+from mamba_mender.report.command import write_command
 from mamba_mender.report.contents import Contents, read_contents
 from mamba_mender.report.palette import look
 from mamba_mender.report.pictures import make_pictures
@@ -47,6 +47,7 @@ def write_report(run_folder: Path | str) -> Path:
     if contents.before is not None:
         visualize(contents.before, folder)
     story = tell_story(contents)
+    command, other = write_command(contents.settings, f"{folder.resolve().name}-again")
     environment = Environment(
         loader=PackageLoader("mamba_mender.report"), autoescape=select_autoescape(), undefined=StrictUndefined
     )
@@ -60,12 +61,13 @@ def write_report(run_folder: Path | str) -> Path:
         mended=bool(contents.arms),
         asked="base" in contents.sights and contents.sights["base"].effect is not None,
         masked=contents.scene is not None and contents.scene.masks is not None,
-        seeds=max((len(arm.results) for arm in contents.arms.values()), default=0),
+        seeds=contents.seeds,
         captions=CAPTIONS,
         words=WORDS,
         facts=list(_facts(contents)),
         options=list(_settings(contents.settings.get("config", {}))),
-        command=_command(contents.settings, folder),
+        command=command,
+        other=other,
         folder=folder.resolve().name,
         date=date.today().isoformat(),
         version=__version__,
@@ -96,7 +98,8 @@ def _facts(contents: Contents) -> Iterator[tuple[str, str]]:
         yield "Each arm", f"{config.get('steps')} steps of {config.get('batch_size')} images"
         yield (
             "Constrained states",
-            f"external: {', '.join(config['external'])}; internal: {', '.join(config['internal'])}",
+            f"external: {', '.join(config['external'])}, measure {config.get('measure', 'unknown')}; "
+            f"internal: {', '.join(config['internal'])}",
         )
     seeds = {name: [result.seed for result in arm.results] for name, arm in contents.arms.items()}
     if seeds:
@@ -120,18 +123,3 @@ def _facts(contents: Contents) -> Iterator[tuple[str, str]]:
 def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in config.items():
         yield name, json.dumps(value)
-
-
-def _command(settings: Mapping[str, Any], folder: Path) -> str:
-    """Write the command line that runs this again; settings it has no option for are listed on the page."""
-    config, data = settings.get("config", {}), settings.get("data", {})
-    if not config or not data:
-        return ""
-    model = settings.get("model")
-    parts = ["mamba-mender", "mend", "--data", data["name"]]
-    parts += ["--model", str(model) if model else config["architecture"]]
-    parts += ["--arms", ",".join(config["arms"]), "--seeds", str(len(config["seeds"]))]
-    parts += ["--steps", str(config["steps"])]
-    parts += [] if model else ["--base-steps", str(config["base_steps"])]
-    parts += ["--external", ",".join(config["external"]), "--internal", ",".join(config["internal"])]
-    return shlex.join([*parts, "--out", f"{folder.resolve().name}-again"])

@@ -36,11 +36,16 @@ class Look:
 ARMS = {
     "base": Look("#8b8f98", "o", "Base", "the model as it was, before any mending"),
     "control": Look("#b5739d", "s", "Control", "the base, trained on for equally many steps with no constraint"),
-    "ext": Look("#2f7fc1", "^", "+Ext", "mended with the external constraint: look inside the foreground mask"),
+    "control-time": Look(
+        "#7d4e6d", "p", "Control, equal time", "the control, trained for as long on the clock as +Ext"
+    ),
+    "ext": Look(
+        "#2f7fc1", "^", "+Ext", "mended with the external constraint: what lies outside the mask must not decide"
+    ),
     "int": Look("#dd9a1d", "v", "+Int", "mended with the internal constraint: use the channels that easy images use"),
     "all": Look("#109a72", "D", "+All", "mended with both constraints"),
     "swap": Look("#a0622d", "P", "Swap", "trained on for equally many steps with swapped backgrounds, the cheap rival"),
-    "clean": Look("#5b6ee1", "*", "Clean", "trained from the start on images without the patch: what one may hope for"),
+    "clean": Look("#5b6ee1", "*", "Clean", "a reference: the base's recipe on images without decoys, one seed"),
 }
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from mamba_mender.inspection import Diagnosis
+from mamba_mender.repair import Arm
 from mamba_mender.report.contents import Contents
 from mamba_mender.report.flaw import Flaw, find_flaw
 from mamba_mender.report.palette import look
@@ -32,6 +33,7 @@ class Story:
     """What the page says in words.
 
     title, lead: of the page. cards: three. wrong, changed, helped: sentences of the three main sections.
+    training: what the arms have in common, and what not.
     """
 
     title: str
@@ -40,6 +42,7 @@ class Story:
     wrong: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     helped: list[str] = field(default_factory=list)
+    training: str = ""
 
 
 def tell_story(contents: Contents) -> Story:
@@ -63,9 +66,8 @@ def tell_story(contents: Contents) -> Story:
     if chosen is None:
         lead = "A vision network was trained and looked into; nothing has been mended yet."
     cards = [_wrong_card(contents), _changed_card(contents), _helped_card(contents)]
-    return Story(
-        f"Mending a Mamba model on {data}", lead, cards, _wrong(contents), _changed(contents), _helped(contents)
-    )
+    title, training = f"Mending a Mamba model on {data}", _training(contents)
+    return Story(title, lead, cards, _wrong(contents), _changed(contents), _helped(contents), training)
 
 
 def _diagnosis_story(found: Diagnosis) -> Story:
@@ -117,17 +119,18 @@ def _wrong_card(contents: Contents) -> Card:
         return Card(question, percent(1 - base.accuracy["test"].mean), "", told)
     if flaw.kind == "patch":
         told = (
-            f"The base is right on {percent(flaw.with_cue)} of images whose patch tells the truth, but on "
-            f"{percent(flaw.without)} where it lies. Trained on clean images it would be {percent(flaw.bound or 0.0)}."
+            f"The base is right on {percent(flaw.with_cue.mean)} of images whose patch tells the truth, but on "
+            f"{percent(flaw.without.mean)} where the patch is random. The same recipe on clean images, one seed, is "
+            f"right on {percent(flaw.reference or 0.0)}."
         )
     else:
         told = (
-            f"The base is right on {percent(flaw.with_cue)} of held-out images, but on {percent(flaw.without)} when "
-            "they get the background of another image."
+            f"The base is right on {percent(flaw.with_cue.mean)} of held-out images, but on "
+            f"{percent(flaw.without.mean)} when they get the background of another image."
         )
-    if flaw.loss.high < 0:
+    if flaw.shown:
         return Card(question, points(flaw.loss.mean), "points", told, "bad")
-    return Card(question, points(flaw.loss.mean), "points", f"No proven flaw. {told}", "open")
+    return Card(question, points(flaw.loss.mean), "points", f"No flaw was shown. {told}", "open")
 
 
 def _changed_card(contents: Contents) -> Card:
@@ -183,14 +186,17 @@ def _wrong(contents: Contents) -> list[str]:
 
 
 def _cost(flaw: Flaw) -> str:
-    """Say what the flaw costs in right answers, or that it is not proven to cost any."""
+    """Say what the flaw costs in right answers, or that none was shown."""
     lost, low, high = (f"{-100 * end:.1f}" for end in (flaw.loss.mean, flaw.loss.high, flaw.loss.low))
-    other = "the same model trained on clean images" if flaw.kind == "patch" else "on the images as they are"
+    other = "the same recipe on clean images" if flaw.kind == "patch" else "on the images as they are"
     where = "on test images" if flaw.kind == "patch" else "on images with another image's background"
-    if flaw.loss.high < 0:
+    if flaw.shown:
         return f"The flaw costs right answers: {where} the base has {lost} points fewer than {other} ({low} to {high})."
-    told = f"{where} the base has {lost} points fewer than {other}, but the interval, {low} to {high}, includes 0."
-    return f"The flaw is not proven to cost right answers: {told}".replace("-", "\N{MINUS SIGN}")
+    told = f"No flaw was shown: {where} the base has {lost} points fewer than {other} ({low} to {high})"
+    if flaw.kind == "patch":
+        told += f", and is right on {percent(flaw.with_cue.mean)} where the patch tells the truth against "
+        told += f"{percent(flaw.without.mean)} where the patch is random"
+    return f"{told}; that is not beyond chance in every respect.".replace("-", "\N{MINUS SIGN}")
 
 
 def _changed(contents: Contents) -> list[str]:
@@ -198,14 +204,48 @@ def _changed(contents: Contents) -> list[str]:
     if chosen is None:
         return ["Nothing was mended in this run."]
     weights = ", ".join(f"{name} {value:g}" for name, value in chosen.results[0].weights.items())
+    if weights:
+        weights += ", chosen on validation images" if chosen.results[0].selection else ", fixed beforehand"
     told = [
-        "Mending trains the model on, with a constraint: what its states say must come from the object (external), "
-        "and from the channels that easy images of the class use (internal). The control trains on for equally many "
-        "steps without any constraint, so that more training is not mistaken for mending.",
+        *_constraints(contents),
         f"Of the mended models, {look(chosen.name).label} did best on validation images (never on test images) and is "
         f"the one meant by \N{LEFT DOUBLE QUOTATION MARK}mended\N{RIGHT DOUBLE QUOTATION MARK} below"
         + (f"; weights of its losses: {weights}." if weights else "."),
     ]
+    return told
+
+
+def _constraints(contents: Contents) -> list[str]:
+    """Say what the constraints ask for, as the run's measure has it."""
+    control = (
+        "The control trains on for equally many steps without any constraint, so that more training is not mistaken "
+        "for mending."
+    )
+    if contents.settings.get("config", {}).get("measure") != "path":
+        return [
+            "Mending trains the model on, with a constraint: what its states say must come from the object (external), "
+            f"and from the channels that easy images of the class use (internal). {control}"
+        ]
+    return [
+        "Mending trains the model on, with a constraint. External: the answer must not move when only the background "
+        "changes. On the way from an image to the same image with another background, at a random place, the loss is "
+        "the square of how fast the predicted log-probability moves, measured at the embedding. Internal: the answer "
+        f"must come from the channels that easy images of the class use. {control}"
+    ]
+
+
+def _training(contents: Contents) -> str:
+    """Say what all arms share, and what some see or take beyond that."""
+    arms, config = contents.arms, contents.settings.get("config", {})
+    told = "Every arm starts from the same base and takes equally many steps on the same batches; the loss differs."
+    if masked := [look(name).label for name in ("ext", "all", "swap") if name in arms]:
+        size = config.get("masked_batch_size")
+        batch = "a batch of masked images" if size is None else f"a batch of {size} masked images"
+        told += f" Of the arms, {', '.join(masked)} also see {batch} in each step, which the others do not."
+    if "control-time" in arms:
+        steps = max(result.steps for result in arms["control-time"].results)
+        label = look("control-time").label
+        told += f" {label} takes other steps: {steps}, as many as fit in the time that +Ext takes."
     return told
 
 
@@ -216,17 +256,26 @@ def _helped(contents: Contents) -> list[str]:
             if split in chosen.gain:
                 told.append(f"On {name}, {_lower(verdict(chosen.gain[split]).sentence)}")
     told += _compare(contents)
-    seeds = len(chosen.results) if chosen is not None else 0
+    seeds, few = (0, "") if chosen is None else _seeds(contents, chosen)
     if seeds == 1:
         told.append(
-            "One seed only: the intervals cover the luck of the test images, but not that of training. Run more seeds "
-            "before you trust a small gain."
+            f"One seed only{few}: the intervals cover the luck of the test images, but not that of training. Run "
+            "more seeds before you trust a small gain."
         )
     elif 1 < seeds < 5:
         told.append(
-            f"{seeds} seeds say little about the luck of training: read the intervals as the least doubt there is."
+            f"{seeds} seeds{few} say little about the luck of training: read the intervals as the least doubt there is."
         )
     return told
+
+
+def _seeds(contents: Contents, chosen: Arm) -> tuple[int, str]:
+    """Count the seeds that the chosen arm's gain rests on; name the arm where others have another number."""
+    least, most = contents.seeds
+    seeds = {result.seed for result in chosen.results}
+    if "control" in contents.arms:
+        seeds &= {result.seed for result in contents.arms["control"].results}
+    return len(seeds), "" if least == most else f" of {look(chosen.name).label} and the control"
 
 
 def _compare(contents: Contents) -> list[str]:

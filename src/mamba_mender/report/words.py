@@ -4,7 +4,8 @@ WORDS = (
     ("Arm", "One kind of training in the comparison. All arms start from the same base model."),
     (
         "Control",
-        "The arm that trains on exactly like the others but without any constraint. What it gains or loses is due to "
+        "The arm that trains on for as many steps as the others, on the same batches, but without any "
+        "constraint. What it gains or loses is due to "
         "more training alone, so mending is measured against it and not against the base.",
     ),
     (
@@ -32,7 +33,7 @@ WORDS = (
     (
         "Planted patch, decoy",
         "A grey square in a corner whose shade gives the label away in training and is random at test time. A model "
-        "that learns to read it is right for the wrong reason, and fails when the patch lies.",
+        "that learns to read it is right for the wrong reason, and fails when the patch is random.",
     ),
     (
         "Easy and hard images",
