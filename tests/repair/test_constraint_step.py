@@ -64,6 +64,20 @@ def test_total_is_the_weighted_sum(model, decoys, quick, context):
     assert 0 < logs["internal"] < 1
 
 
+@pytest.mark.parametrize(("loss", "measure"), [("external", "path"), ("external", "share"), ("swap", "path")])
+def test_normalises_where_the_batch_is(model, decoys, quick, context, loss, measure):
+    moved = []
+
+    class Watched(Normalise):
+        def to(self, device):
+            moved.append(device)
+            return super().to(device)
+
+    config = dataclasses.replace(quick, measure=measure)
+    make_step(decoys, config, model, weights={loss: 1.0}, normalise=Watched(decoys.mean, decoys.std))(context)
+    assert moved == [context.images.device]
+
+
 def test_masked_batch_has_masks_and_depends_on_seed_and_step_alone(model, decoys, quick):
     few = decoys.train.with_masks_only_for(torch.arange(0, 100, 7))
     step = make_step(dataclasses.replace(decoys, train=few), quick, model, weights={"external": 1.0})

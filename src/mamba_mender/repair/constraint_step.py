@@ -73,7 +73,8 @@ class ConstraintStep:
             logs["loss"] = logs["loss"] + internal * logs["internal"]
         if swap:
             swapped = self._swap(batch, context.number)
-            logs["swap"] = context.criterion(context.model(self.normalise(swapped.images)), swapped.labels)
+            images = self._on(batch)(swapped.images)
+            logs["swap"] = context.criterion(context.model(images), swapped.labels)
             logs["loss"] = logs["loss"] + swap * logs["swap"]
         return logs
 
@@ -84,16 +85,21 @@ class ConstraintStep:
         batch = self.train.batch(self.masked[chosen])
         return batch if self.augment is None else self.augment(batch, generator)
 
+    def _on(self, batch: Batch) -> Normalise:
+        """Have the normalisation where the batch is; it moves at the first step alone."""
+        return self.normalise.to(batch.images.device)
+
     def _swap(self, batch: Batch, number: int) -> Batch:
         return swap_background(batch, generator_for(self.seed, "swap", number))
 
     def _external(self, model: nn.Module, batch: Batch, number: int) -> Tensor:
+        normalise = self._on(batch)
         if self.config.measure == "path":
             swapped = self._swap(batch, number)
             generator = generator_for(self.seed, "path", number)
-            return path_loss(model, self.normalise(batch.images), self.normalise(swapped.images), generator)
+            return path_loss(model, normalise(batch.images), normalise(swapped.images), generator)
         with record(model, {key.state for key in self.external}, scans=False, blocks=_blocks(self.external)) as run:
-            logits = model(self.normalise(batch.images))
+            logits = model(normalise(batch.images))
         assert batch.masks is not None
         grid: Any = model.grid
         class_token: Any = model.class_token_index

@@ -53,6 +53,7 @@ def easy_templates(
     sizes = torch.bincount(train.labels, minlength=classes)
     if few := (sizes < 2).nonzero().flatten().tolist():
         raise UserError(f"easy_templates: classes {few} have fewer than 2 training images; give more of them.")
+    normalise = normalise.to(next(model.parameters()).device)
     evaluation = evaluate(model, train, normalise=normalise)
     count = min(count, int(sizes.min()) // 2)
     easy = select_samples(evaluation.probabilities, train.labels, count).easy.flatten()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from mamba_mender.data import ImageData, ImageSet, Normalise
@@ -48,6 +49,7 @@ def judge_model(model: nn.Module, data: ImageData, normalise: Normalise, *, only
         KeyError: the data has no split of the name `only`.
     """
     splits = _splits(data)
+    normalise = normalise.to(next(model.parameters(), torch.empty(0)).device)
     wanted = splits if only is None else {only: splits[only]}
     return Judgement({name: evaluate(model, images, normalise=normalise).correct for name, images in wanted.items()})
 
