@@ -64,12 +64,14 @@ def test_a_finished_arm_is_read_and_another_is_trained(folder, base, decoys, qui
 
 
 def test_control_in_equal_time(tmp_path, folder, base, decoys, quick):
-    with pytest.raises(UserError, match="needs the times of 'control' and 'ext'"):
+    with pytest.raises(UserError, match=r"needs the times of \['control', 'ext', 'int', 'all'\] at seed 0"):
         mend_arm(base, decoys, "control-time", quick, 0, tmp_path, progress=False)
     correct = {"test": torch.ones(3, dtype=torch.bool)}
-    for arm, seconds in (("control", 2.0), ("ext", 5.0)):
+    for arm, seconds in (("control", 2.0), ("ext", 5.0), ("int", 3.0), ("all", 7.0)):
         ArmResult(arm=arm, seed=0, steps=4, seconds=seconds, weights={}, accuracy={}, images={}).save(tmp_path, correct)
-    assert mend_arm(base, decoys, "control-time", quick, 0, tmp_path, progress=False).steps == 10
+    assert mend_arm(base, decoys, "control-time", quick, 0, tmp_path, progress=False).steps == 14
+    fewer = dataclasses.replace(quick, arms=("control", "ext", "int"))
+    assert mend_arm(base, decoys, "control-time", fewer, 0, tmp_path, progress=False).steps == 10
 
 
 def test_unknown_arm_offers_the_nearest(base, decoys, quick, tmp_path):

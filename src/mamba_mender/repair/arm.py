@@ -189,11 +189,13 @@ def _weights(
 
 
 def _steps_in_time(config: MendConfig, out: Path, seed: int) -> int:
-    """Count the control's steps in the time that the constrained arm took."""
+    """Count the control's steps in the time that the slowest constrained arm took."""
     control = ArmResult.load(out, "control", seed)
-    slow = ArmResult.load(out, "ext" if "ext" in config.arms else "int", seed)
-    if control is None or slow is None:
-        raise UserError(
-            f"mend_arm: 'control-time' needs the times of 'control' and 'ext' (or 'int') at seed {seed}; run those."
-        )
-    return max(config.steps, round(slow.seconds / control.seconds * control.steps))
+    asked = [arm for arm in ("ext", "int", "all") if arm in config.arms]
+    if not asked:
+        raise UserError("mend_arm: 'control-time' needs the time of an arm with a constraint; ask for ext, int or all.")
+    times = {arm: result.seconds for arm in asked if (result := ArmResult.load(out, arm, seed)) is not None}
+    missing = [*([] if control else ["control"]), *(arm for arm in asked if arm not in times)]
+    if control is None or missing:
+        raise UserError(f"mend_arm: 'control-time' needs the times of {missing} at seed {seed}; run those first.")
+    return max(config.steps, round(max(times.values()) / control.seconds * control.steps))

@@ -62,7 +62,7 @@ def prepare_base(
         config: settings; of them `architecture`, `patch_size` and those that begin with `base_`.
         out: the run folder.
         model: a trained model of this package, or the path of one.
-        clean: train on the images without decoys instead, as "clean"; for reference.
+        clean: train "clean" instead; for reference: the base's recipe on images without decoys.
         progress: show a bar.
 
     Returns:
