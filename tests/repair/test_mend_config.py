@@ -18,6 +18,7 @@ def test_survives_json():
         ({"arms": ("ext",)}, "arms lack 'control'"),
         ({"measure": "shere"}, r"no measure 'shere'; the nearest are \['share'"),
         ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"weight_swap": -1.0}, "weight_swap must be a number of at least 0, or None, got -1"),
         ({"seeds": ()}, "seeds must be different numbers"),
         ({"seeds": (1, 1)}, "seeds must be different numbers"),
     ],

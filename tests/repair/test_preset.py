@@ -15,5 +15,13 @@ def test_a_bad_setting_is_named():
         mend_preset("digits", steps=0)
 
 
+def test_weights_are_chosen_but_for_the_demonstration():
+    names = ("weight_external", "weight_internal", "weight_swap")
+    for data in (*list_data(), "some/folder"):
+        weights = [getattr(mend_preset(data), name) for name in names]
+        assert (None in weights) == (data != "decoy-digits")
+        assert mend_preset(data).selection_steps == (None if data == "decoy-digits" else 100)
+
+
 def test_decoys_bring_their_own_masks():
     assert [mask_preset(name) for name in ("decoy-digits", "digits", "folder")] == ["none", "nonzero", "none"]

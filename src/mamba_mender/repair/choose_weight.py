@@ -55,7 +55,7 @@ def choose_weight(
     split = judging_split(data, config.judge)
     for weight in grid:
         if weight not in scores:
-            steps = config.selection_steps or config.steps
+            steps = min(config.selection_steps or config.steps, config.steps)
             trial = train_arm(
                 base, data, {loss: weight}, config, seed=config.selection_seed, steps=steps, progress=progress
             )

@@ -1,6 +1,7 @@
 """Everything that decides a mending run, apart from the data and the model."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
@@ -18,10 +19,10 @@ class MendConfig:
 
     architecture, patch_size: the base model, when none is given; a patch_size of None fits the images.
     base_steps, base_batch_size, base_learning_rate, base_seed: how the base is trained.
-    clean_bound: also train, for reference: the base's recipe on images without decoys.
+    clean_bound: also train "clean"; for reference: the base's recipe on images without decoys.
     arms: what is compared, of `ARMS`. "control" trains on with no constraint, "swap" with swapped
         backgrounds, "ext" and "int" with one constraint, "all" with both, and "control-time" as the
-        control does, for as long on the clock as "ext" (or "int").
+        control does, for as long on the clock as the slowest of the arms with a constraint.
     seeds: each arm is trained once for each; a seed fixes the data order, the same in all arms.
     steps, batch_size, learning_rate, min_learning_rate, warmup, weight_decay, label_smoothing, clip,
         precision: how all arms are trained; as in :class:`mamba_mender.training.TrainConfig`.
@@ -38,7 +39,8 @@ class MendConfig:
     detach_gradient: first order only.
     weight_external, weight_internal, weight_swap: of the losses; None chooses from the grid.
     grid_external, grid_internal, grid_swap: weights to choose from, on validation images.
-    selection_steps, selection_seed: how long and with which seed each choice is tried; None: as the arms.
+    selection_steps, selection_seed: how long, but no longer than the arms, and with which seed each choice is
+        tried; None: as long as the arms.
     judge: what chooses: accuracy on validation images with "swapped" backgrounds (a validation
         set with the training set's decoys is no judge), or on "validation" images as they are.
     beta, easy_count: threshold of the class templates, and easy samples of each class they come from.
@@ -98,6 +100,10 @@ class MendConfig:
         for name in ("base_steps", "steps", "batch_size", "masked_batch_size", "internal_batch_size", "easy_count"):
             if getattr(self, name) < 1:
                 raise UserError(f"MendConfig: {name} must be at least 1, got {getattr(self, name)}.")
+        for name in ("weight_external", "weight_internal", "weight_swap"):
+            weight = getattr(self, name)
+            if weight is not None and not 0 <= weight < math.inf:
+                raise UserError(f"MendConfig: {name} must be a number of at least 0, or None, got {weight}.")
         if self.measure == "path" and self.external != ("embedding",):
             raise UserError(
                 f"MendConfig: measure 'path' constrains the embedding, not {list(self.external)}; "
