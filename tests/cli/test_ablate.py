@@ -26,6 +26,13 @@ def test_unknown_table_offers_the_nearest(tmp_path, capsys):
     assert "--tables has no 'block'; the nearest are ['blocks']" in err
 
 
+@pytest.mark.parametrize("option", ["--img-size", "--limit", "--seeds"])
+def test_nothing_is_too_few(option, tmp_path, capsys):
+    code, _, err = run(capsys, "ablate", option, "0", "--out", str(tmp_path))
+    assert code == 2
+    assert f"Invalid value for '{option}'" in err
+
+
 def _model(folder):
     from mamba_mender.models import create_model, save_model
 

@@ -3,10 +3,13 @@
 import json
 import re
 import shutil
+from typing import get_args
 
 import pytest
 
+from mamba_mender.cli import mend as mend_file
 from mamba_mender.cli.__main__ import main
+from mamba_mender.repair.relevance import Measure
 
 SHORT = ("--limit", "100", "--base-steps", "3", "--steps", "2", "--seeds", "1", "--batch-size", "16", "--quiet")
 
@@ -46,6 +49,39 @@ def test_resume_says_what_came_of_it(finished, tmp_path, capsys):
     assert "Report:" in out
 
 
+def test_writes_down_what_the_data_were_loaded_with(finished):
+    assert json.loads((finished / "config.json").read_text())["source"] == {
+        "data": "decoy-digits",
+        "model": None,
+        "masks": None,
+        "img_size": None,
+        "mask_share": 1.0,
+        "limit": 100,
+        "skip_bad": False,
+    }
+
+
+def test_options_become_settings(tmp_path, capsys, monkeypatch):
+    class Stop(BaseException):
+        pass
+
+    def stop(path, images, *, config, **options):
+        raise Stop(config)
+
+    monkeypatch.setattr("mamba_mender.repair.mend", stop)
+    options = ("--external", "last.s", "--weight-external", "1e5", "--weight-swap", "auto", "--masked-batch-size", "4")
+    with pytest.raises(Stop) as stopped:
+        main(("mend", *SHORT, *options, "--out", str(tmp_path)))
+    config = stopped.value.args[0]
+    assert (config.measure, config.masked_batch_size) == ("share", 4)
+    assert (config.weight_external, config.weight_swap) == (1e5, None)
+
+
+def test_the_measures_are_those_of_the_library():
+    kinds = get_args(get_args(mend_file.Measure)[0])
+    assert get_args(kinds[0]) == get_args(Measure)
+
+
 def test_refuses_a_folder_in_use(finished, capsys):
     code, _, err = run(capsys, "mend", *SHORT, "--out", str(finished))
     assert code == 2
@@ -59,9 +95,13 @@ def test_refuses_a_folder_in_use(finished, capsys):
         (("--data", "decoy-digit"), "the nearest are ['decoy-digits'"),
         (("--model", "vim_micor"), "the nearest are ['vim_micro'"),
         (("--model", "none.safetensors"), "none.safetensors"),
-        (("--measure", "share", "--external", "embeding"), "the nearest are ['embedding']"),
-        (("--weight-external", "much"), "--weight-external must be a number or 'auto', got 'much'"),
-        (("--measure", "shares"), "the nearest are ['share'"),
+        (("--external", "embeding"), "the nearest are ['embedding']"),
+        (("--weight-external", "much"), "--weight-external must be a number of at least 0 or 'auto', got 'much'"),
+        (("--weight-swap", "-1"), "--weight-swap must be a number of at least 0 or 'auto', got '-1'"),
+        (("--weight-internal", "inf"), "--weight-internal must be a number of at least 0 or 'auto', got 'inf'"),
+        (("--img-size", "0"), "Invalid value for '--img-size'"),
+        (("--limit", "0"), "Invalid value for '--limit'"),
+        (("--measure", "shares"), "'shares' is not one of"),
         (("--data", "digits", "--masks", "none", "--arms", "control,ext"), "need foreground masks"),
     ],
 )

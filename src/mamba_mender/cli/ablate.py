@@ -20,10 +20,10 @@ def ablate(
     tables: Annotated[
         str, typer.Option(help="states (of the last block), blocks (one after the other); with a comma.")
     ] = "states,blocks",
-    seeds: Annotated[int, typer.Option(help="How many seeds each place is trained with.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds each place is trained with.")] = 1,
     steps: Annotated[int | None, typer.Option(help="Steps of each training.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Use at most this many training images.")] = None,
-    img_size: Annotated[int | None, typer.Option(help="Scale images to this side, in pixels.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use at most this many training images.")] = None,
+    img_size: Annotated[int | None, typer.Option(min=1, help="Scale images to this side, in pixels.")] = None,
     out: Annotated[Path, typer.Option(help="The run folder; what is finished there is not trained again.")] = Path(
         "mamba-mender-run/ablation"
     ),
@@ -44,7 +44,8 @@ def ablate(
         for word in chosen[option]:
             if word not in known:
                 raise UserError(f"ablate: --{option} has no {word!r}; {nearest(word, known)}.")
-    images = load_data(data, masks=masks or mask_preset(data), limit=limit, img_size=img_size, skip_bad=skip_bad)
+    masks = mask_preset(data) if masks is None else masks
+    images = load_data(data, masks=masks, limit=limit, img_size=img_size, skip_bad=skip_bad)
     config = mend_preset(data, seeds=tuple(range(seeds)), **({} if steps is None else {"steps": steps}))
     console = Console()
     rows = run_ablation(

@@ -1,7 +1,8 @@
 """`mamba-mender mend`: find the flaw in a model's states, mend it, and prove it against a control."""
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich import box
@@ -24,18 +25,30 @@ Masks = Annotated[
     str | None, typer.Option(help="Foreground masks: a folder, 'otsu', 'nonzero' or 'none'. [default: by data]")
 ]
 MaskShare = Annotated[float, typer.Option(help="Share of the training images that keep their mask.")]
-Limit = Annotated[int | None, typer.Option(help="Use at most this many training images.")]
-Side = Annotated[int | None, typer.Option(help="Scale images to this side, in pixels.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Use at most this many training images.")]
+Side = Annotated[int | None, typer.Option(min=1, help="Scale images to this side, in pixels.")]
 Arms = Annotated[str | None, typer.Option(help="With commas: control, swap, ext, int, all, control-time.")]
 Seeds = Annotated[int | None, typer.Option(min=1, help="How many seeds each arm is trained with.")]
 Steps = Annotated[int | None, typer.Option(help="Steps of each arm.")]
 BaseSteps = Annotated[int | None, typer.Option(help="Steps of the base, when it is trained.")]
 BatchSize = Annotated[int | None, typer.Option(help="Images in a step.")]
+MaskedBatchSize = Annotated[
+    int | None, typer.Option(min=1, help="Images with a mask in a step, beside the batch; lower it if memory runs out.")
+]
 Rate = Annotated[float | None, typer.Option(help="Peak learning rate of the arms.")]
 External = Annotated[str | None, typer.Option(help="States under the external constraint: embedding, last.c, *.s ...")]
 Internal = Annotated[str | None, typer.Option(help="States under the internal constraint, such as last.x.")]
-Measure = Annotated[str | None, typer.Option(help="How the relevance of a token is measured.")]
-Weight = Annotated[str | None, typer.Option(help="A weight, or 'auto': chosen on validation images.")]
+Measure = Annotated[
+    Literal["path", "share", "channel-share", "gradient-share", "paper", "authors", "squared-gradient"] | None,
+    typer.Option(
+        help="How the external constraint measures what rests on the background. path: along the way to another "
+        "background, at the embedding; the others: at the states named by --external. [default: path; share where "
+        "--external names other states]"
+    ),
+]
+Weight = Annotated[
+    str | None, typer.Option(help="A weight, or 'auto': chosen on validation images. [default: by data]")
+]
 Detach = Annotated[bool, typer.Option("--detach-gradient", help="First order only: faster but weaker.")]
 Out = Annotated[Path, typer.Option(help="The run folder.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
@@ -55,12 +68,14 @@ def mend(
     steps: Steps = None,
     base_steps: BaseSteps = None,
     batch_size: BatchSize = None,
+    masked_batch_size: MaskedBatchSize = None,
     learning_rate: Rate = None,
     external: External = None,
     internal: Internal = None,
     measure: Measure = None,
     weight_external: Weight = None,
     weight_internal: Weight = None,
+    weight_swap: Weight = None,
     detach_gradient: Detach = False,
     out: Out = Path("mamba-mender-run"),
     resume: Resume = False,
@@ -79,21 +94,17 @@ def mend(
     from mamba_mender.report import write_report
 
     given = {"steps": steps, "base_steps": base_steps, "batch_size": batch_size, "learning_rate": learning_rate}
-    given |= {"measure": measure, "detach_gradient": detach_gradient or None, "seeds": seeds and tuple(range(seeds))}
+    given |= {"masked_batch_size": masked_batch_size, "measure": measure or implied_measure(external)}
+    given |= {"detach_gradient": detach_gradient or None, "seeds": seeds and tuple(range(seeds))}
     given |= {"arms": _words(arms), "external": _words(external), "internal": _words(internal)}
     given = {name: value for name, value in given.items() if value is not None}
-    given |= _weights(weight_external=weight_external, weight_internal=weight_internal)
+    given |= _weights(weight_external=weight_external, weight_internal=weight_internal, weight_swap=weight_swap)
     name, path = split_model(model)
     given |= {"architecture": name} if name else {}
     console = Console()
-    images = load_data(
-        data,
-        masks=masks or mask_preset(data),
-        mask_share=mask_share,
-        limit=limit,
-        img_size=img_size or side_of(path),
-        skip_bad=skip_bad,
-    )
+    loading = {"mask_share": mask_share, "limit": limit, "skip_bad": skip_bad}
+    side = side_of(path) if img_size is None else img_size
+    images = load_data(data, masks=mask_preset(data) if masks is None else masks, img_size=side, **loading)
     console.print(images.description, *images.notes, f"Run folder: {out}", sep="\n", highlight=False, soft_wrap=True)
     result = run_mend(
         path,
@@ -101,6 +112,7 @@ def mend(
         config=choose_settings(data, images, given),
         out=out,
         resume=resume,
+        source={"data": data, "model": model, "masks": masks, "img_size": img_size} | loading,
         tell=lambda arm, done, total: console.print(told(arm, done, total), highlight=False, soft_wrap=True),
         progress=not quiet,
     )
@@ -108,6 +120,16 @@ def mend(
     page = write_report(out)
     console.print(summary(result))
     console.print(closing(result), f"Report: {page}", sep="\n", highlight=False, soft_wrap=True)
+
+
+def implied_measure(external: str | None) -> str | None:
+    """Choose the measure that is meant when states are named without one: "path" has no place but the embedding.
+
+    Example:
+        >>> implied_measure("last.s"), implied_measure("embedding"), implied_measure(None)
+        ('share', None, None)
+    """
+    return None if _words(external) in (None, ("embedding",)) else "share"
 
 
 def split_model(model: str | None) -> tuple[str | None, Path | None]:
@@ -201,7 +223,15 @@ def _weights(**texts: str | None) -> dict[str, float | None]:
         if text == "auto":
             weights[name] = None
         elif text is not None:
-            if not text.replace(".", "", 1).replace("e-", "", 1).isdecimal():
-                raise UserError(f"mend: --{name.replace('_', '-')} must be a number or 'auto', got {text!r}.")
-            weights[name] = float(text)
+            weights[name] = value = _number(text)
+            if not (math.isfinite(value) and value >= 0):
+                option = f"--{name.replace('_', '-')}"
+                raise UserError(f"mend: {option} must be a number of at least 0 or 'auto', got {text!r}.")
     return weights
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
