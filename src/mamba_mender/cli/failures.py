@@ -67,7 +67,8 @@ def explain(error: BaseException) -> str | None:
     from mamba_mender.training.failures import is_out_of_memory
 
     if is_out_of_memory(error):
-        return f"out of memory; lower --batch-size. {str(error).partition(chr(10))[0]}".rstrip()
+        first = str(error).partition("\n")[0]
+        return f"out of memory; lower --batch-size (and --masked-batch-size when mending). {first}".rstrip()
     return None
 
 

@@ -37,9 +37,10 @@ def explained(config: TrainConfig, out: Path | None) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise UserError(
-            f"train: out of memory with batch_size={config.batch_size}; lower batch_size and raise accumulate "
-            f"(now {config.accumulate}) by the same factor for the same training, or set precision='bf16' "
-            f"(now {config.precision!r}). {_kept(out)} The allocator said: {str(error).splitlines()[0]}"
+            f"train: out of memory with batch_size={config.batch_size}; lower batch_size (--batch-size, and "
+            f"--masked-batch-size when mending); when training, raise accumulate (now {config.accumulate}) by the same "
+            f"factor for the same result, or set precision='bf16' (now {config.precision!r}). "
+            f"{_kept(out)} The allocator said: {str(error).splitlines()[0]}"
         ) from error
 
 
