@@ -62,8 +62,8 @@ def _tensors(images: ImageSet) -> Iterator[Tensor]:
         yield from (batch.images,) if batch.masks is None else (batch.images, batch.masks)
 
 
-def _bytes(tensor: Tensor) -> memoryview:
-    return memoryview(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy())
+def _bytes(tensor: Tensor) -> Any:
+    return tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy()
 
 
 def _stamp(file: Path | None) -> list[Any] | None:
