@@ -8,7 +8,8 @@ from mamba_mender.repair import mend_preset
 
 SOURCE = {"masks": None, "mask_share": 1.0, "limit": None, "img_size": None, "skip_bad": False}  # with their defaults
 WORDS = ("arms", "external", "internal")  # options that take names with commas
-VALUES = ("steps", "base_steps", "batch_size", "learning_rate", "measure", "weight_external", "weight_internal")
+VALUES = ("steps", "base_steps", "batch_size", "masked_batch_size", "learning_rate", "measure")
+VALUES += ("weight_external", "weight_internal", "weight_swap")
 
 
 def write_command(settings: Mapping[str, Any], out: str) -> tuple[str, dict[str, Any]]:

@@ -37,7 +37,7 @@ ARMS = {
     "base": Look("#8b8f98", "o", "Base", "the model as it was, before any mending"),
     "control": Look("#b5739d", "s", "Control", "the base, trained on for equally many steps with no constraint"),
     "control-time": Look(
-        "#7d4e6d", "p", "Control, equal time", "the control, trained for as long on the clock as +Ext"
+        "#7d4e6d", "p", "Control, equal time", "the control, trained for as long on the clock as the slowest mended arm"
     ),
     "ext": Look(
         "#2f7fc1", "^", "+Ext", "mended with the external constraint: what lies outside the mask must not decide"

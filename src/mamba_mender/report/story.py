@@ -245,7 +245,7 @@ def _training(contents: Contents) -> str:
     if "control-time" in arms:
         steps = max(result.steps for result in arms["control-time"].results)
         label = look("control-time").label
-        told += f" {label} takes other steps: {steps}, as many as fit in the time that +Ext takes."
+        told += f" {label} takes other steps: {steps}, as many as fit in the time of the slowest mended arm."
     return told
 
 
