@@ -22,7 +22,9 @@ def test_ties_go_to_the_lower_index():
 
 
 def test_class_with_too_few_samples_is_named():
-    with pytest.raises(UserError, match=r"class 1 has 3 samples, but 2 easy and 2 hard.*a count \(--count\) of at most 1"):
+    with pytest.raises(
+        UserError, match=r"class 1 has 3 samples, but 2 easy and 2 hard.*count \(--count\) of at most 1"
+    ):
         select_samples(torch.full((7, 2), 0.5), torch.tensor([0, 0, 0, 0, 1, 1, 1]), 2)
 
 

@@ -94,7 +94,7 @@ def mend(
     from mamba_mender.report import write_report
 
     given = {"steps": steps, "base_steps": base_steps, "batch_size": batch_size, "learning_rate": learning_rate}
-    given |= {"masked_batch_size": masked_batch_size, "measure": measure or implied_measure(external)}
+    given |= {"masked_batch_size": masked_batch_size, "measure": measure or implied_measure(external, detach_gradient)}
     given |= {"detach_gradient": detach_gradient or None, "seeds": seeds and tuple(range(seeds))}
     given |= {"arms": _words(arms), "external": _words(external), "internal": _words(internal)}
     given = {name: value for name, value in given.items() if value is not None}
@@ -122,14 +122,15 @@ def mend(
     console.print(closing(result), f"Report: {page}", sep="\n", highlight=False, soft_wrap=True)
 
 
-def implied_measure(external: str | None) -> str | None:
-    """Choose the measure that is meant when states are named without one: "path" has no place but the embedding.
+def implied_measure(external: str | None, detach_gradient: bool = False) -> str | None:
+    """Choose the measure that is meant without one: "path" has no place but the embedding, and no first order.
 
     Example:
-        >>> implied_measure("last.s"), implied_measure("embedding"), implied_measure(None)
-        ('share', None, None)
+        >>> implied_measure("last.s"), implied_measure("embedding"), implied_measure(None, detach_gradient=True)
+        ('share', None, 'share')
     """
-    return None if _words(external) in (None, ("embedding",)) else "share"
+    elsewhere = _words(external) not in (None, ("embedding",))
+    return "share" if elsewhere or detach_gradient else None
 
 
 def split_model(model: str | None) -> tuple[str | None, Path | None]:
