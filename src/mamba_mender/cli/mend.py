@@ -88,6 +88,7 @@ def mend(
     away in training and lies at test time). A small Vim falls for it, is mended by constraints on its
     states, and is compared with a control that trains on for as long. About two minutes on two cores.
     """
+    from mamba_mender.cli.threads import suited_threads
     from mamba_mender.data import load_data
     from mamba_mender.repair import examine, mask_preset
     from mamba_mender.repair import mend as run_mend
@@ -106,17 +107,18 @@ def mend(
     side = side_of(path) if img_size is None else img_size
     images = load_data(data, masks=mask_preset(data) if masks is None else masks, img_size=side, **loading)
     console.print(images.description, *images.notes, f"Run folder: {out}", sep="\n", highlight=False, soft_wrap=True)
-    result = run_mend(
-        path,
-        images,
-        config=choose_settings(data, images, given),
-        out=out,
-        resume=resume,
-        source={"data": data, "model": model, "masks": masks, "img_size": img_size} | loading,
-        tell=lambda arm, done, total: console.print(told(arm, done, total), highlight=False, soft_wrap=True),
-        progress=not quiet,
-    )
-    examine(result, images, progress=not quiet)
+    with suited_threads(images.img_size):
+        result = run_mend(
+            path,
+            images,
+            config=choose_settings(data, images, given),
+            out=out,
+            resume=resume,
+            source={"data": data, "model": model, "masks": masks, "img_size": img_size} | loading,
+            tell=lambda arm, done, total: console.print(told(arm, done, total), highlight=False, soft_wrap=True),
+            progress=not quiet,
+        )
+        examine(result, images, progress=not quiet)
     page = write_report(out)
     console.print(summary(result))
     console.print(closing(result), f"Report: {page}", sep="\n", highlight=False, soft_wrap=True)
