@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -78,17 +79,13 @@ def _exchange(new: Path, folder: Path, old: Path) -> None:
         own = path.relative_to(new)
         moves += [(folder / own, old / own), (path, folder / own)]
     moves.append((new / SUMMARY, folder / SUMMARY))
-    done = []
-    try:
+    with ExitStack() as undo:
         for source, aim in moves:
             if source.exists():
                 aim.parent.mkdir(parents=True, exist_ok=True)
                 os.rename(source, aim)
-                done.append((source, aim))
-    except BaseException:
-        for source, aim in reversed(done):
-            os.rename(aim, source)
-        raise
+                undo.callback(os.rename, aim, source)
+        undo.pop_all()  # all is in its place: nothing to put back
 
 
 def load_diagnosis(folder: str | Path) -> Diagnosis:
