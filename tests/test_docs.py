@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,9 @@ def test_the_readme_uses_public_names():
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "mm"
     }
     assert names <= set(mamba_mender.__all__)
+
+
+def test_figures_are_what_the_results_files_say():
+    tables = [sys.executable, str(REPOSITORY / "benchmarks" / "_tables.py"), "--check"]
+    done = subprocess.run(tables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
