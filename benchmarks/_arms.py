@@ -1,17 +1,14 @@
 """Train arms over seeds, each seed with a base of its own, and sum them up. Shared by decoy.py and mend.py."""
 
 import json
-import os
-import platform
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
+from _timing import machine, write_json
 
-from mamba_mender import __version__
 from mamba_mender.data import ImageData
 from mamba_mender.repair import ArmResult, Base, MendConfig, mend_arm, prepare_base
 from mamba_mender.training.statistics import bootstrap_interval, paired_gain
@@ -111,22 +108,8 @@ def write_results(name: str, content: dict[str, Any], folders: Mapping[str, Path
             to.write_text(path.read_text())
     content = {"machine": machine()} | content
     path = RESULTS / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    write_json(path, content)
     return path
-
-
-def machine() -> dict[str, Any]:
-    """Name the processor and the versions."""
-    names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
-    return {
-        "processor": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "mamba_mender": __version__,
-    }
 
 
 def tell(result: ArmResult) -> None:
@@ -166,8 +149,3 @@ def _gap(correct: Mapping[str, Any], name: str) -> dict[str, Any]:
         own, base, clean = (correct[arm][seed][0].accuracy["test"] for arm in (name, "base", "clean"))
         shares.append((own - base) / (clean - base))
     return {"mean": sum(shares) / len(shares), "by_seed": shares}
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
