@@ -16,8 +16,7 @@ from typing import Any
 import torch
 
 SOURCE = Path(__file__).with_name("limits.cpp")
-HEADERS = Path(__file__).parents[1] / "src" / "mamba_mender" / "ops" / "csrc"
-FLAGS = ["-O3", "-march=native", "-std=c++17", "-ffp-contract=fast", "-shared", "-fPIC", "-DISA=limits", "-Wno-psabi"]
+FLAGS = "-O3 -march=native -std=c++17 -fno-math-errno -fno-trapping-math -ffp-contract=fast -Wno-psabi".split()
 FORWARD, BACKWARD = 9, 17  # multiply-add operations for a vector of states: see docs/benchmarks.md
 BEST_OF = 5
 
@@ -47,7 +46,7 @@ def build() -> ctypes.CDLL:
         raise FileNotFoundError("no C++ compiler; install one, or name one in CXX")
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "limits.so"
-        command = [*compiler.split(), *FLAGS, f"-I{HEADERS}", str(SOURCE), "-o", str(target)]
+        command = [*compiler.split(), *FLAGS, "-shared", "-fPIC", str(SOURCE), "-o", str(target)]
         subprocess.run(command, check=True, capture_output=True, text=True)
         library = ctypes.CDLL(str(target))  # stays loaded when the folder goes
     for name in ("multiply_adds", "exponentials", "read_bytes", "copied_bytes"):
