@@ -162,6 +162,8 @@ void run_conv(const std::string& isa, const std::string& pass, int threads, std:
 
 }  // namespace
 
+void bind_norms(nb::module_& m);  // norm_module.cpp
+
 NB_MODULE(_C, m) {
   fill_tables();
   m.attr("CHUNK") = CHUNK;
@@ -170,4 +172,5 @@ NB_MODULE(_C, m) {
   m.def("scan_double", &run_scan<double>);
   m.def("conv_float", &run_conv<float>);
   m.def("conv_double", &run_conv<double>);
+  bind_norms(m);
 }
