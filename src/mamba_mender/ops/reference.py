@@ -82,8 +82,9 @@ def selective_state_update(
     h, x, dt, A, B, C, D, z, dt_bias = _in_wide(state, x, dt, A, B, C, D, z, dt_bias)
     if state.dim() == 3:  # one head of all channels for each group of B and C
         groups = B.shape[1] if B.dim() == 3 else 1
-        h, x, dt, z = (None if t is None else t.unflatten(1, (groups, -1)) for t in (h, x, dt, z))
-        A, D, dt_bias = (None if t is None else t.unflatten(0, (groups, -1)) for t in (A, D, dt_bias))
+        h, x, dt, A = (t.unflatten(axis, (groups, -1)) for t, axis in ((h, 1), (x, 1), (dt, 1), (A, 0)))
+        z = None if z is None else z.unflatten(1, (groups, -1))
+        D, dt_bias = (None if t is None else t.unflatten(0, (groups, -1)) for t in (D, dt_bias))
     B, C = (t[:, None] if t.dim() == 2 else t for t in (B, C))
     B, C = (t.repeat_interleave(A.shape[0] // t.shape[1], dim=1) for t in (B, C))  # (batch, heads, state)
     step = dt if dt_bias is None else dt + dt_bias
