@@ -5,15 +5,15 @@
 #include <string>
 #include <vector>
 
-enum Element : int { FLOAT32, FLOAT64, BFLOAT16, FLOAT16 };
+enum ArrayType : int { ARRAY_FLOAT32, ARRAY_FLOAT64, ARRAY_BFLOAT16, ARRAY_FLOAT16 };
 
 struct Array {
-  char* data = nullptr;  // null where the tensor is missing
-  int type = FLOAT32;    // an Element
+  char* data = nullptr;              // null where the tensor is missing
+  int type = ARRAY_FLOAT32;
   int64_t stride[4] = {0, 0, 0, 0};  // in elements, by axis
 };
 
-// h = exp(step A) h + step B x; out = (<C, h> + D x) silu(z). Heads share A's rows with no one, B and C by groups.
+// h = exp(step A) h + step B x; out = (<C, h> + D x) silu(z). The heads of a group share B and C.
 struct StateUpdate {
   int64_t batch, heads, dim, state, groups;
   bool softplus;

@@ -8,49 +8,20 @@ namespace ISA {
 
 constexpr int BLOCK = 64;  // channels that one thread takes at a time; a multiple of every vector's width
 
-constexpr int SIZES[] = {4, 8, 2, 2};  // bytes of an Element
-template <class S> constexpr int ELEMENT = sizeof(S) == 4 ? FLOAT32 : FLOAT64;
-
-typedef uint32_t vuint32 __attribute__((vector_size(VECTOR_BYTES)));
-typedef uint16_t vuint16 __attribute__((vector_size(VECTOR_BYTES / 2)));
-
-template <class To, class From> static INLINE To bits(From from) {
-  static_assert(sizeof(To) == sizeof(From), "a cast of bits keeps their number");
-  To to;
-  __builtin_memcpy(&to, &from, sizeof(to));
-  return to;
-}
-
-// Half precision to and from float32, to nearest, ties to even; vectors, so that one lane costs what all do.
-static INLINE vfloat widen(vuint32 x, int type) {
-  if (type == BFLOAT16) return bits<vfloat>(x << 16);
-  const vfloat magnitude = bits<vfloat>((x & 0x7fff) << 13) * 0x1p112f;  // scaled: exact for subnormal numbers too
-  const vuint32 infinite = (vuint32)((x & 0x7c00) == 0x7c00) & 0x7f800000;
-  return bits<vfloat>(bits<vuint32>(magnitude) | infinite | (x & 0x8000) << 16);
-}
-static INLINE vuint32 narrow(vfloat x, int type) {
-  const vuint32 u = bits<vuint32>(x), sign = (u >> 16) & 0x8000, m = u & 0x7fffffff;
-  const vuint32 is_nan = (vuint32)(m > 0x7f800000);
-  if (type == BFLOAT16) return (is_nan & 0x7fc0) | (~is_nan & ((u + 0x7fff + ((u >> 16) & 1)) >> 16));
-  const vuint32 normal = (m - (112u << 23) + 0xfff + ((m >> 13) & 1)) >> 13;
-  const vuint32 tiny = bits<vuint32>(bits<vfloat>(m) + 0.5f) - 0x3f000000;  // the addition rounds to 2^-24
-  vuint32 half = m < (113u << 23) ? tiny : normal;
-  half = m >= 0x477ff000 ? vuint32{} + 0x7c00 : half;  // 65520 and more
-  half = (is_nan & 0x7e00) | (~is_nan & half);
-  return half | sign;
-}
+constexpr int SIZES[] = {4, 8, 2, 2};  // bytes of an ArrayType
+template <class S> constexpr int NATIVE_TYPE = sizeof(S) == 4 ? ARRAY_FLOAT32 : ARRAY_FLOAT64;
 
 static INLINE vfloat from_halves(const uint16_t* p, int64_t stride, int count, int type) {
-  vuint16 x = {};
+  vhalf x = {};
   if (stride == 1 && count == LANES<float>) {
     __builtin_memcpy(&x, p, sizeof(x));
   } else {
     for (int i = 0; i < count; ++i) x[i] = p[i * stride];
   }
-  return widen(__builtin_convertvector(x, vuint32), type);
+  return type == ARRAY_BFLOAT16 ? from_bfloat16(x) : from_float16(x);
 }
 static INLINE void to_halves(uint16_t* p, int64_t stride, vfloat v, int count, int type) {
-  const vuint16 x = __builtin_convertvector(narrow(v, type), vuint16);
+  const vhalf x = type == ARRAY_BFLOAT16 ? to_bfloat16(v) : to_float16(v);
   if (stride == 1 && count == LANES<float>) {
     __builtin_memcpy(p, &x, sizeof(x));
   } else {
@@ -68,8 +39,8 @@ template <class From, class S> static INLINE Vector<S> load_as(const From* p, in
   return v;
 }
 template <class S> static INLINE Vector<S> load_any(const char* p, int type, int64_t stride, int count) {
-  if (type == FLOAT32) return load_as<float, S>((const float*)p, stride, count);
-  if (type == FLOAT64) return load_as<double, S>((const double*)p, stride, count);
+  if (type == ARRAY_FLOAT32) return load_as<float, S>((const float*)p, stride, count);
+  if (type == ARRAY_FLOAT64) return load_as<double, S>((const double*)p, stride, count);
   const vfloat v = from_halves((const uint16_t*)p, stride, count, type);
   if constexpr (sizeof(S) == sizeof(float)) return v;
   Vector<S> wide = {};
@@ -83,8 +54,8 @@ template <class To, class S> static INLINE void store_as(To* p, int64_t stride, 
   for (int i = 0; i < count; ++i) p[i * stride] = To(v[i]);
 }
 template <class S> static INLINE void store_any(char* p, int type, int64_t stride, Vector<S> v, int count) {
-  if (type == FLOAT32) return store_as<float, S>((float*)p, stride, v, count);
-  if (type == FLOAT64) return store_as<double, S>((double*)p, stride, v, count);
+  if (type == ARRAY_FLOAT32) return store_as<float, S>((float*)p, stride, v, count);
+  if (type == ARRAY_FLOAT64) return store_as<double, S>((double*)p, stride, v, count);
   vfloat single = {};
   if constexpr (sizeof(S) == sizeof(float)) {
     single = v;
@@ -116,18 +87,7 @@ template <class S> static void write_row(const S* row, char* p, int type, int64_
 }
 
 template <class S> static INLINE bool is_plain(const Array& a, int axis, int64_t count) {
-  return a.type == ELEMENT<S> && a.stride[axis] == 1 && count % LANES<S> == 0;
-}
-
-// The sums over lanes of W vectors, as one vector. The lanes of `rows` are consumed.
-template <class V> static INLINE V lane_sums(V* rows) {
-  constexpr int W = LANES<typename ScalarOf<V>::type>;
-  typedef std::make_integer_sequence<int, W> Lanes;
-  UNROLL for (int half = W / 2; half; half /= 2) {
-    UNROLL for (int i = 0; i < half; ++i)
-      rows[i] = zip_low(rows[i], rows[i + half], Lanes()) + zip_high(rows[i], rows[i + half], Lanes());
-  }
-  return rows[0];
+  return a.type == NATIVE_TYPE<S> && a.stride[axis] == 1 && count % LANES<S> == 0;
 }
 
 template <class S> static INLINE int64_t whole(int64_t count) { return ceil_div(count, LANES<S>) * LANES<S>; }
@@ -210,7 +170,7 @@ template <class S>
 static INLINE Block<S> read_block(const Array& a, char* p, int row_axis, int64_t rows, int64_t count, S* copy) {
   const int64_t to_row = a.stride[row_axis], step = a.stride[row_axis + 1];
   const bool flat = to_row == count && (step == 1 || count == 1);
-  if (flat && a.type == ELEMENT<S>) return {(S*)p, false, true};
+  if (flat && a.type == NATIVE_TYPE<S>) return {(S*)p, false, true};
   if (flat) {
     read_row(copy, p, a.type, 1, rows * count);
   } else {
