@@ -144,7 +144,7 @@ def gradient_addresses(gradients: dict[str, Tensor], sizes: Sizes) -> dict[str, 
 
 
 def finish(gradients: dict[str, Tensor], inputs: list) -> Any:  # a tuple of nine
-    """Sum the shares, and bring each gradient to the shape and dtype of its input; a missing input gets an empty one."""
+    """Sum the shares, and bring each gradient to its input's shape and dtype; a missing input gets an empty one."""
     done = []
     for name, tensor in zip(NAMES, inputs, strict=True):
         if tensor is None:
