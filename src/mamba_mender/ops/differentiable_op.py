@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_PLAIN = {Tensor, torch.nn.Parameter, type(None), bool, int}
+_PLAIN = {Tensor, torch.nn.Parameter, type(None), bool, int, float}
 
 
 def differentiable_op(
