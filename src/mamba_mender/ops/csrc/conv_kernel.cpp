@@ -4,8 +4,19 @@
 
 namespace ISA {
 
-constexpr int ROWS = CHUNK;  // steps of output at a time
-constexpr int TILES = 8;     // tiles that take turns
+constexpr int ROWS = CHUNK;  // steps of output at a time, at most
+constexpr int AHEAD = 2;     // tiles between the one whose memory is fetched and the one that is computed
+
+// How many steps and how many neighbouring tiles take turns. In channel-last memory few steps of many tiles are as many
+// streams of memory, each in order; else a step's neighbours lie along time.
+struct Turns {
+  int rows;
+  int64_t tiles;
+};
+template <class S> static Turns turns_of(const Conv<S>& p) {
+  const bool streams = p.x[0].channel == 1 && (!p.grad_y.data || p.grad_y.channel == 1);
+  return streams ? Turns{16, 64} : Turns{ROWS, 8};
+}
 
 // Load rows [from, from + count) of x, zero outside the sequence.
 template <class T, class S>
@@ -27,6 +38,14 @@ static INLINE void load_next(T* rows, const View<S> (&x)[2], int64_t b, int64_t 
                              int count, int lanes) {
   if (inside > 0) load_numbers(rows, x, b, 0, d, places, inside, lanes);
   for (int i = inside > 0 ? inside : 0; i < count; ++i) rows[i] = T{};
+}
+
+// Fetch the lines that the tile after next will write: a line that is not there is waited for, though it is overwritten.
+template <class S>
+static INLINE void prefetch_output(const Output<S>& v, int64_t b, int64_t d, const Places& places, int steps) {
+  char* const p = v.at(b, 0, d);
+  const int64_t time = v.time * v.bytes();
+  for (int t = 0; t < steps; ++t) __builtin_prefetch(p + places.at[t] * time, 1, 3);
 }
 
 // WIDTH is the number of taps where the compiler is to know it, so that they and their sums stay in registers; else 0.
@@ -71,8 +90,8 @@ static void forward_rows(const Conv<S>& p, int64_t b, const Tile& tile, T* x, co
 
 // Neighbouring tiles take turns chunk by chunk, because their rows share pages of memory.
 template <int WIDTH, class T, class S>
-static void forward_item(const Conv<S>& p, int64_t b, int64_t first_tile, int64_t tiles) {
-  const int64_t halo = p.width - 1, right = halo - p.left, each = p.width + 1 + halo + ROWS;
+static void forward_item(const Conv<S>& p, int64_t b, int64_t first_tile, int64_t tiles, int rows) {
+  const int64_t halo = p.width - 1, right = halo - p.left, each = p.width + 1 + halo + rows;
   const Path path = {p.length, 1, false, p.reverse};
   T* const memory = (T*)scratch(sizeof(T) * each * tiles);
   for (int64_t i = 0; i < tiles; ++i) {
@@ -80,11 +99,16 @@ static void forward_item(const Conv<S>& p, int64_t b, int64_t first_tile, int64_
     load_taps(memory + i * each, p, tile);
     load_rows(memory + i * each + p.width + 1, p.x, b, tile.d, -p.left, halo, path, tile.lanes);
   }
-  for (int64_t t0 = 0; t0 < p.length; t0 += ROWS) {
-    const int steps = int(least(ROWS, p.length - t0)), inside = int(least(steps, p.length - t0 - right));
+  for (int64_t t0 = 0; t0 < p.length; t0 += rows) {
+    const int steps = int(least(rows, p.length - t0)), inside = int(least(steps, p.length - t0 - right));
     const Places from = places_of(path, t0 + right, inside), to = places_of(path, t0, steps);
     for (int64_t i = 0; i < tiles; ++i) {
       T* const taps = memory + i * each;
+      if (i + AHEAD < tiles) {
+        const int64_t d = tile_at(p, first_tile + i + AHEAD).d;
+        if (inside > 0) prefetch_tile(p.x[0], b, 0, d, from, inside);
+        prefetch_output(p.y, b, d, to, steps);
+      }
       forward_rows<WIDTH>(p, b, tile_at(p, first_tile + i), taps + p.width + 1, taps, steps, inside, from, to);
     }
   }
@@ -95,12 +119,12 @@ template <class T, class V> struct Window {
   T *taps;                      // (width + 1): the last is the bias
   T *x, *grad;                  // (2 halo + ROWS), (halo + ROWS)
   V *grad_weight, *grad_bias;   // (width), one
-  static int64_t bytes(int64_t width) {
-    return sizeof(T) * (width + 1 + 3 * (width - 1) + 2 * ROWS) + sizeof(V) * (width + 1);
+  static int64_t bytes(int64_t width, int rows) {
+    return sizeof(T) * (width + 1 + 3 * (width - 1) + 2 * rows) + sizeof(V) * (width + 1);
   }
-  Window(char* memory, int64_t width) {
-    taps = (T*)memory, x = taps + width + 1, grad = x + 2 * (width - 1) + ROWS;
-    grad_weight = (V*)(grad + width - 1 + ROWS), grad_bias = grad_weight + width;
+  Window(char* memory, int64_t width, int rows) {
+    taps = (T*)memory, x = taps + width + 1, grad = x + 2 * (width - 1) + rows;
+    grad_weight = (V*)(grad + width - 1 + rows), grad_bias = grad_weight + width;
   }
 };
 
@@ -161,22 +185,28 @@ static void begin_backward(const Conv<S>& p, int64_t b, const Tile& tile, const 
 }
 
 template <int WIDTH, class T, class S>
-static void backward_item(const Conv<S>& p, int64_t b, int64_t first_tile, int64_t tiles) {
+static void backward_item(const Conv<S>& p, int64_t b, int64_t first_tile, int64_t tiles, int rows) {
   typedef Vector<S> V;
-  const int64_t width = p.width, halo = width - 1, each = Window<T, V>::bytes(width);
+  const int64_t width = p.width, halo = width - 1, each = Window<T, V>::bytes(width, rows);
   const Path path = {p.length, 1, false, p.reverse};
   const View<S> grad_y[2] = {p.grad_y, {}};
   char* const memory = (char*)scratch(each * tiles);
   for (int64_t i = 0; i < tiles; ++i)
-    begin_backward<WIDTH>(p, b, tile_at(p, first_tile + i), path, Window<T, V>(memory + i * each, width));
-  for (int64_t t0 = 0; t0 < p.length; t0 += ROWS) {
-    const int steps = int(least(ROWS, p.length - t0));
+    begin_backward<WIDTH>(p, b, tile_at(p, first_tile + i), path, Window<T, V>(memory + i * each, width, rows));
+  for (int64_t t0 = 0; t0 < p.length; t0 += rows) {
+    const int steps = int(least(rows, p.length - t0));
     const int x_inside = int(least(steps, p.length - t0 - halo)), inside = int(least(steps, p.length - t0 - p.left));
     const Places x_from = places_of(path, t0 + halo, x_inside), from = places_of(path, t0 + p.left, inside);
     const Places to = places_of(path, t0, steps);
     for (int64_t i = 0; i < tiles; ++i) {
       const Tile tile = tile_at(p, first_tile + i);
-      const Window<T, V> w(memory + i * each, width);
+      const Window<T, V> w(memory + i * each, width, rows);
+      if (i + AHEAD < tiles) {
+        const int64_t d = tile_at(p, first_tile + i + AHEAD).d;
+        if (x_inside > 0) prefetch_tile(p.x[0], b, 0, d, x_from, x_inside);
+        if (inside > 0) prefetch_tile(p.grad_y, b, 0, d, from, inside);
+        prefetch_output(p.grad_x, b, d, to, steps);
+      }
       load_next(w.x + 2 * halo, p.x, b, tile.d, x_from, x_inside, steps, tile.lanes);
       load_next(w.grad + halo, grad_y, b, tile.d, from, inside, steps, tile.lanes);
       through_silu<WIDTH>(p, w.grad, w.x, w.taps, halo, halo + inside);
@@ -189,7 +219,7 @@ static void backward_item(const Conv<S>& p, int64_t b, int64_t first_tile, int64
   }
   for (int64_t i = 0; i < tiles; ++i) {
     const Tile tile = tile_at(p, first_tile + i);
-    const Window<T, V> w(memory + i * each, width);
+    const Window<T, V> w(memory + i * each, width, rows);
     for (int64_t j = 0; j < width; ++j)
       store_lanes(p.grad_weight + (b * width + j) * p.channels + tile.d, w.grad_weight[j], tile.lanes);
     store_lanes(p.grad_bias + b * p.channels + tile.d, *w.grad_bias, tile.lanes);
@@ -198,24 +228,25 @@ static void backward_item(const Conv<S>& p, int64_t b, int64_t first_tile, int64
 
 // Share out the tiles of a batch, several at a time where there are enough for all threads.
 template <class S, class F> static void share_out(const Conv<S>& p, F work) {
-  const int64_t tiles = ceil_div(p.channels, LANES<S>), fair = p.batch * tiles / (4 * p.threads);
-  const int64_t most = fair < 1 ? 1 : least(fair, TILES), parts = ceil_div(tiles, most);
+  const Turns turns = turns_of(p);
+  const int64_t tiles = ceil_div(p.channels, LANES<S>), fair = p.batch * tiles / (2 * p.threads);
+  const int64_t most = fair < 1 ? 1 : least(fair, turns.tiles), parts = ceil_div(tiles, most);
   parallel(p.batch * parts, p.threads, [&](int64_t i) {
     const int64_t first = i % parts * most;
-    work(i / parts, first, least(most, tiles - first));
+    work(i / parts, first, least(most, tiles - first), turns.rows);
   });
 }
 
 template <class T, class S> static void run_forward(const Conv<S>& p) {
-  share_out(p, [&](int64_t b, int64_t first, int64_t tiles) {
-    if (p.width == 4) return forward_item<4, T>(p, b, first, tiles);
-    forward_item<0, T>(p, b, first, tiles);
+  share_out(p, [&](int64_t b, int64_t first, int64_t tiles, int rows) {
+    if (p.width == 4) return forward_item<4, T>(p, b, first, tiles, rows);
+    forward_item<0, T>(p, b, first, tiles, rows);
   });
 }
 template <class T, class S> static void run_backward(const Conv<S>& p) {
-  share_out(p, [&](int64_t b, int64_t first, int64_t tiles) {
-    if (p.width == 4) return backward_item<4, T>(p, b, first, tiles);
-    backward_item<0, T>(p, b, first, tiles);
+  share_out(p, [&](int64_t b, int64_t first, int64_t tiles, int rows) {
+    if (p.width == 4) return backward_item<4, T>(p, b, first, tiles, rows);
+    backward_item<0, T>(p, b, first, tiles, rows);
   });
 }
 
