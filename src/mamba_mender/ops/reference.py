@@ -79,13 +79,14 @@ def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, sy
     """Convolve each channel by its own taps; see :func:`mamba_mender.ops.causal_conv1d`."""
     width = weight.shape[1]
     left = (width - 1) // 2 if symmetric else width - 1
+    dtype, x = x.dtype, x.to(weight.dtype)
     if reverse:
         x = x.flip(-1)
     padded = F.pad(x, (left, width - 1 - left))
     y = F.conv1d(padded, weight[:, None], bias, groups=x.shape[1])
     if silu:
         y = F.silu(y)
-    return y.flip(-1) if reverse else y
+    return (y.flip(-1) if reverse else y).to(dtype)
 
 
 def _per_channel(matrix: Tensor, channels: int) -> Tensor:
