@@ -36,7 +36,7 @@ def test_addresses_are_the_tensors_own():
     assert cpu.address(tensor) == (tensor.data_ptr(), 12, 4, 1, 4, 0)
     assert cpu.address(tensor, groups=2) == (tensor.data_ptr(), 12, 2, 1, 4, 0)
     assert cpu.address(tensor.bfloat16(), groups=2, shared=True)[1:] == (12, 0, 1, 4, 1)
-    output = cpu.channel_last(tensor, 2, 3, 4, torch.float16)
+    output = cpu.channel_last(tensor, 2, 3, 4, dtype=torch.float16)
     assert cpu.output_address(output) == (output.data_ptr(), 12, 3, 3, 2)
 
 

@@ -82,6 +82,6 @@ def output_address(tensor: Tensor, groups: int = 1, *, shared: bool = False) -> 
     return (tensor.data_ptr(), batch, 0 if shared else tensor.shape[1] // groups, time, KINDS.get(tensor.dtype, 0))
 
 
-def channel_last(like: Tensor, batch: int, channels: int, length: int, dtype: torch.dtype | None = None) -> Tensor:
+def channel_last(like: Tensor, batch: int, channels: int, length: int, *, dtype: torch.dtype | None = None) -> Tensor:
     """Allocate (batch, channels, length) with the channels next to each other in memory."""
     return like.new_empty(batch, length, channels, dtype=dtype).transpose(1, 2)

@@ -63,7 +63,7 @@ def sizes_of(inputs: list | tuple) -> Sizes:
     return Sizes(u.shape[0], delta.shape[1], u.shape[2], A.shape[1], groups, u.shape[1] != delta.shape[1])
 
 
-def dense(tensors: tuple | list) -> list[Tensor | None]:
+def dense(tensors: tuple | list) -> list[Any]:
     """Make the small tensors contiguous; sequences, B and C may have any strides."""
     u, delta, A, B, C, D, z, bias, initial = tensors
     B, C = (t.contiguous() if t is not None and t.dim() == 2 else t for t in (B, C))
@@ -71,7 +71,7 @@ def dense(tensors: tuple | list) -> list[Tensor | None]:
     return [u, delta, A, B, C, D, z, bias, initial]
 
 
-def addresses(tensors: list[Tensor | None], sizes: Sizes, suffix: str = "") -> dict[str, tuple[int, ...]]:
+def addresses(tensors: list[Any], sizes: Sizes, suffix: str = "") -> dict[str, tuple[int, ...]]:
     """Say where the inputs lie, by name."""
     found = {}
     for name, tensor in zip(NAMES, tensors, strict=True):
@@ -111,23 +111,24 @@ def exact_dtype(tensor: Tensor) -> torch.dtype:
 def gradient_memory(inputs: list, sizes: Sizes) -> dict[str, Tensor]:
     """Allocate what the backward kernel writes: whole gradients, and shares that are still to be summed."""
     u, delta, _, B, C, _, z = inputs[:7]
-    exact = {"dtype": exact_dtype(u)}
-    batch, channels, length, state, groups, merged = sizes
-    shares = batch * sizes.segments
+    exact, shares = exact_dtype(u), sizes.batch * sizes.segments
+
+    def empty(*shape: int) -> Tensor:
+        return u.new_empty(shape, dtype=exact)
 
     def of_matrix(matrix: Tensor) -> Tensor:
         if matrix.dim() == 2:
-            return u.new_empty(shares, state, channels, **exact)
-        make = u.new_empty if channels else u.new_zeros  # no channels: no kernel will write the sum over them
-        return make(sizes.slots, batch, groups, length, state, **exact)
+            return empty(shares, sizes.state, sizes.channels)
+        shape = (sizes.slots, sizes.batch, sizes.groups, sizes.length, sizes.state)
+        return empty(*shape) if sizes.channels else empty(*shape).zero_()  # no channels: no kernel writes their sum
 
-    memory = {"u": channel_last(u, *u.shape, dtype=exact["dtype"] if merged else None)}
+    memory = {"u": channel_last(u, *u.shape, dtype=exact if sizes.merged else None)}
     memory["delta"] = channel_last(delta, *delta.shape)
     if z is not None:
         memory["z"] = channel_last(z, *z.shape)
-    memory |= {"A": u.new_empty(shares, state, channels, **exact), "B": of_matrix(B), "C": of_matrix(C)}
-    memory |= {name: u.new_empty(shares, channels, **exact) for name in ("D", "bias")}
-    return memory | {"initial": u.new_empty(batch, channels, state, **exact)}
+    memory |= {"A": empty(shares, sizes.state, sizes.channels), "B": of_matrix(B), "C": of_matrix(C)}
+    memory |= {name: empty(shares, sizes.channels) for name in ("D", "bias")}
+    return memory | {"initial": empty(sizes.batch, sizes.channels, sizes.state)}
 
 
 def gradient_addresses(gradients: dict[str, Tensor], sizes: Sizes) -> dict[str, tuple[int, ...]]:
@@ -144,7 +145,7 @@ def gradient_addresses(gradients: dict[str, Tensor], sizes: Sizes) -> dict[str, 
     return found
 
 
-def finish(gradients: dict[str, Tensor], inputs: list) -> Any:  # a tuple of nine
+def finish(gradients: dict[str, Tensor], inputs: list | tuple) -> Any:  # a tuple of nine
     """Sum the shares, and bring each gradient to its input's shape and dtype; a missing input gets an empty one."""
     done = []
     for name, tensor in zip(NAMES, inputs, strict=True):
