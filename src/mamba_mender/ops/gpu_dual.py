@@ -14,54 +14,76 @@ LN_2 = tl.constexpr(0.6931471805599453)
 @triton.jit
 def plus(x, y):
     """Add two duals."""
+    value = x[0] + y[0]
     if x[1] is None:
-        slope = y[1]
+        return value, y[1]
+    elif y[1] is None:
+        return value, x[1]
     else:
-        slope = x[1] if y[1] is None else x[1] + y[1]
-    return x[0] + y[0], slope
+        return value, x[1] + y[1]
 
 
 @triton.jit
 def times(x, y):
     """Multiply two duals by the product rule."""
+    value = x[0] * y[0]
     if x[1] is None:
-        slope = None if y[1] is None else x[0] * y[1]
+        if y[1] is None:
+            return value, None
+        else:
+            return value, x[0] * y[1]
+    elif y[1] is None:
+        return value, x[1] * y[0]
     else:
-        slope = x[1] * y[0] if y[1] is None else x[1] * y[0] + x[0] * y[1]
-    return x[0] * y[0], slope
+        return value, x[1] * y[0] + x[0] * y[1]
 
 
 @triton.jit
 def scaled(x, factor):
     """Multiply a dual by a plain number."""
-    return x[0] * factor, (None if x[1] is None else x[1] * factor)
+    if x[1] is None:
+        return x[0] * factor, None
+    else:
+        return x[0] * factor, x[1] * factor
 
 
 @triton.jit
 def complement(x):
     """Subtract a dual from one."""
-    return 1.0 - x[0], (None if x[1] is None else -x[1])
+    if x[1] is None:
+        return 1.0 - x[0], None
+    else:
+        return 1.0 - x[0], -x[1]
 
 
 @triton.jit
 def exp2(x):
     """Raise two to a dual."""
     value = tl.exp2(x[0])
-    return value, (None if x[1] is None else value * x[1] * LN_2)
+    if x[1] is None:
+        return value, None
+    else:
+        return value, value * x[1] * LN_2
 
 
 @triton.jit
 def sigmoid(x):
     """Squash a dual into (0, 1)."""
     value = 1.0 / (1.0 + tl.exp2(x[0] * -LOG2_E))
-    return value, (None if x[1] is None else value * (1.0 - value) * x[1])
+    if x[1] is None:
+        return value, None
+    else:
+        return value, value * (1.0 - value) * x[1]
 
 
 @triton.jit
 def softplus(x):
     """Take log(1 + exp(x)) of a dual, to the last digits also where it is tiny."""
     value = tl.maximum(x[0], 0.0) + _log1p(tl.exp2(tl.abs(x[0]) * -LOG2_E))
-    return value, (None if x[1] is None else sigmoid(x)[0] * x[1])
+    if x[1] is None:
+        return value, None
+    else:
+        return value, sigmoid(x)[0] * x[1]
 
 
 @triton.jit
@@ -79,11 +101,17 @@ def _log1p(x):
 @triton.jit
 def total(x, axis: tl.constexpr):
     """Sum a dual along an axis."""
-    return tl.sum(x[0], axis=axis), (None if x[1] is None else tl.sum(x[1], axis=axis))
+    if x[1] is None:
+        return tl.sum(x[0], axis=axis), None
+    else:
+        return tl.sum(x[0], axis=axis), tl.sum(x[1], axis=axis)
 
 
 @triton.jit
 def spread(x, axis: tl.constexpr):
     """Give a dual one more axis, of size one."""
-    return tl.expand_dims(x[0], axis), (None if x[1] is None else tl.expand_dims(x[1], axis))
+    if x[1] is None:
+        return tl.expand_dims(x[0], axis), None
+    else:
+        return tl.expand_dims(x[0], axis), tl.expand_dims(x[1], axis)
 

@@ -34,7 +34,6 @@ from mamba_mender.ops.gpu_tile import (
     position,
     read,
     read_both,
-    saved_offsets,
     state_offsets,
     step_size,
     tile,
@@ -70,7 +69,7 @@ def scan_forward(
     h = first_state(initial, A)
     for chunk in range(tl.cdiv(length, CHUNK)):
         if saved is not None:
-            write_both(saved, saved_offsets(here, sizes, chunk, CHUNK), h, both)
+            write_both(saved, state_offsets(here, sizes, batch * tl.cdiv(length, CHUNK) + chunk), h, both)
         for step in range(chunk * CHUNK, tl.minimum(length, (chunk + 1) * CHUNK)):
             p = position(step, length, order, columns, GRID)
             now = read(u, p, live, WORK)
@@ -83,7 +82,7 @@ def scan_forward(
                 gate = read(z, p, live, WORK)
                 out = times(out, times(gate, sigmoid(gate)))
             write(y[0] + p * y[1], out, live)
-    write(last + state_offsets(here, sizes), h, both)
+    write(last + state_offsets(here, sizes, batch), h, both)
 
 
 @triton.jit
@@ -120,13 +119,14 @@ def scan_backward(
         gradients[3],
         gradients[4],
     )
-    inside = tl.arange(0, BLOCK_N)[:, None] * BLOCK_C + tl.arange(0, BLOCK_C)[None, :]
-    grad_h = last_gradient(grad_last, state_offsets(here, sizes), both, A)
+    inside = tl.arange(0, BLOCK_C)[None, :] * BLOCK_N + tl.arange(0, BLOCK_N)[:, None]
+    grad_h = last_gradient(grad_last, state_offsets(here, sizes, batch), both, A)
     sums = (blank(A), blank(A), blank(A), total(blank(A), 0), total(blank(A), 0))  # of A, B, C, D, bias
-    for undone in range(tl.cdiv(length, CHUNK)):
-        chunk = tl.cdiv(length, CHUNK) - 1 - undone
+    chunks = tl.cdiv(length, CHUNK)
+    for undone in range(chunks):
+        chunk = chunks - 1 - undone
         steps = tl.minimum(CHUNK, length - chunk * CHUNK)
-        h = read_both(saved, saved_offsets(here, sizes, chunk, CHUNK), both)
+        h = read_both(saved, state_offsets(here, sizes, batch * chunks + chunk), both)
         for i in range(steps):
             write_both(scratch, (program * CHUNK + i) * (BLOCK_N * BLOCK_C) + inside, h, both)
             p = position(chunk * CHUNK + i, length, order, columns, GRID)
@@ -213,18 +213,16 @@ def write_sums(gradients, sums, grad_h, here, sizes, CONSTANT_B: tl.constexpr, C
     """Write what was summed over the sequence, and the gradient of the initial state."""
     _, _, grad_A, grad_B, grad_C, grad_D, _, grad_bias, grad_initial = gradients
     sum_A, sum_B, sum_C, sum_D, sum_bias = sums
-    groups, width, _, state = sizes
-    _, batch, group, c, n, live, both, _ = here
-    channels, channel = groups * width, group * width + c
-    across = (batch * state + n)[:, None] * channels + channel[None, :]
+    _, batch, group, c, _, live, both, _ = here
+    across, channel = state_offsets(here, sizes, batch), (batch * sizes[0] + group) * sizes[1] + c
     write(grad_A + across, sum_A, both)
     if CONSTANT_B:
         write(grad_B + across, sum_B, both)
     if CONSTANT_C:
         write(grad_C + across, sum_C, both)
     if grad_D is not None:
-        write(grad_D + batch * channels + channel, sum_D, live)
+        write(grad_D + channel, sum_D, live)
     if grad_bias is not None:
-        write(grad_bias + batch * channels + channel, sum_bias, live)
+        write(grad_bias + channel, sum_bias, live)
     if grad_initial is not None:
-        write(grad_initial + state_offsets(here, sizes), grad_h, both)
+        write(grad_initial + across, grad_h, both)

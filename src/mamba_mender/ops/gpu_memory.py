@@ -85,7 +85,7 @@ class ScanMemory:
 
     def saved(self, save: bool = True) -> Tensor:
         """Allocate the states before each chunk, if they are to be saved."""
-        shape = (self.batch, self.chunks, self.state, self.channels) if save else (0,)
+        shape = (self.batch, self.chunks, self.channels, self.state) if save else (0,)
         return self.u.new_empty(shape, dtype=self.work)
 
     def scratch(self) -> Tensor:
@@ -96,7 +96,7 @@ class ScanMemory:
     def gradients(self, inputs: Sequence[Any]) -> list[Tensor | None]:
         """Allocate what the backward kernel writes: whole gradients, and shares that are still to be summed."""
         u, delta, A, B, C, D, z, bias, initial = inputs
-        by_state, by_channel = (self.batch, self.state, self.channels), (self.batch, self.channels)
+        by_state, by_channel = (self.batch, self.channels, self.state), (self.batch, self.channels)
         shares = (self.batch, self.groups, self.blocks, self.length, self.state)
         B, C = (u.new_empty(by_state if m.dim() == 2 else shares, dtype=self.work) for m in (B, C))
         D, bias = (None if t is None else u.new_empty(by_channel, dtype=self.work) for t in (D, bias))
@@ -124,5 +124,4 @@ class ScanMemory:
             return gradient.to(like.dtype).transpose(2, 3)
         if i == INITIAL:
             return gradient
-        gradient = gradient.sum(0).to(like.dtype)
-        return gradient.t().contiguous() if gradient.dim() == 2 else gradient
+        return gradient.sum(0).to(like.dtype)

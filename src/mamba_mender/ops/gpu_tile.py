@@ -43,10 +43,10 @@ def placed(inputs, here, sizes, CONSTANT_B: tl.constexpr, CONSTANT_C: tl.constex
     u, delta, A, B, C, D, z, bias, initial = inputs
     _, batch, group, c, n, live, both, _ = here
     channel = group * sizes[1] + c
-    across = channel[None, :] * sizes[3] + n[:, None]
+    across = state_offsets(here, sizes, 0)
     A = scaled(load(A, across, both, WORK), LOG2_E)
     D, bias = load(D, channel, live, WORK), load(bias, channel, live, WORK)
-    initial = load(initial, state_offsets(here, sizes), both, WORK)
+    initial = load(initial, state_offsets(here, sizes, batch), both, WORK)
     u, delta, z = places(u, batch, group, c), places(delta, batch, group, c), places(z, batch, group, c)
     if CONSTANT_B:
         B = load(B, across, both, WORK)
@@ -138,20 +138,11 @@ def write(pointers, x, mask):
 
 
 @triton.jit
-def state_offsets(here, sizes):
-    """Find this tile in memory of (batch, channels, state)."""
+def state_offsets(here, sizes, row):
+    """Find this tile in memory of (rows, channels, state)."""
     groups, width, _, state = sizes
-    _, batch, group, c, n, _, _, _ = here
-    return ((batch * groups + group) * width + c)[None, :] * state + n[:, None]
-
-
-@triton.jit
-def saved_offsets(here, sizes, chunk, CHUNK: tl.constexpr):
-    """Find this tile in the saved states, (batch, chunks, state, channels)."""
-    groups, width, length, state = sizes
-    _, batch, group, c, n, _, _, _ = here
-    row = batch * tl.cdiv(length, CHUNK) + chunk
-    return (row * state + n)[:, None] * (groups * width) + (group * width + c)[None, :]
+    _, _, group, c, n, _, _, _ = here
+    return ((row * groups + group) * width + c)[None, :] * state + n[:, None]
 
 
 @triton.jit
