@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mamba_mender.ops import cpu, cpu_scan
+from mamba_mender.ops import cpu, scan_memory
 
 
 def test_an_instruction_set_is_forced_and_put_back():
@@ -33,13 +33,15 @@ def test_small_work_stays_on_one_thread():
 
 def test_addresses_are_the_tensors_own():
     tensor = torch.zeros(2, 3, 4).mT
-    assert cpu.address(tensor) == (tensor.data_ptr(), 12, 1, 4)
-    output = cpu.channel_last(tensor, 2, 3, 4)
-    assert cpu.output_address(output) == (output.data_ptr(), 12, 3)
+    assert cpu.address(tensor) == (tensor.data_ptr(), 12, 4, 1, 4, 0)
+    assert cpu.address(tensor, groups=2) == (tensor.data_ptr(), 12, 2, 1, 4, 0)
+    assert cpu.address(tensor.bfloat16(), groups=2, shared=True)[1:] == (12, 0, 1, 4, 1)
+    output = cpu.channel_last(tensor, 2, 3, 4, torch.float16)
+    assert cpu.output_address(output) == (output.data_ptr(), 12, 3, 3, 2)
 
 
 def test_python_and_the_extension_agree_on_the_chunk():
-    assert cpu.extension().CHUNK == cpu_scan.CHUNK
+    assert cpu.extension().CHUNK == scan_memory.CHUNK
 
 
 def test_the_extension_shares_torchs_threads():

@@ -170,11 +170,11 @@ def test_opcheck(ladder, optional, constant):
     inputs = op_inputs(ladder, optional, constant, channels=33, length=35)
     grad_y = torch.randn(2, 33, 35, dtype=torch.float64, requires_grad=True)
     grad_last = torch.randn(2, 33, 4, dtype=torch.float64, requires_grad=True) if optional else None
-    saved = OPS.scan_forward(*detached(inputs), True, False, True)[2]
-    opcheck(OPS.scan_forward.default, (*inputs, True, False, optional))
-    opcheck(OPS.scan_backward.default, (grad_y, grad_last, saved, *inputs, True, False))
+    saved = OPS.scan_forward(*detached(inputs), True, [0], 1, True)[2]
+    opcheck(OPS.scan_forward.default, (*inputs, True, [1], 1, optional))
+    opcheck(OPS.scan_backward.default, (grad_y, grad_last, saved, *inputs, True, [0], 1))
     tangents = [torch.randn_like(t) if t is not None and (optional or i % 2) else None for i, t in enumerate(inputs)]
-    opcheck(OPS.scan_second.default, (*tangents, *detached([grad_y, grad_last, *inputs]), True, False))
+    opcheck(OPS.scan_second.default, (*tangents, *detached([grad_y, grad_last, *inputs]), True, [0], 1))
 
 
 def scan_amid_other_ops(**inputs):

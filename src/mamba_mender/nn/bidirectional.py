@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mamba_mender.nn.branch import selective_branch
 from mamba_mender.nn.causal_conv import CausalConv1d
+from mamba_mender.nn.projection import Projection
 from mamba_mender.nn.scan import Scan
 from mamba_mender.nn.start import decay_logarithms, draw_step_sizes
 from mamba_mender.nn.state_point import StatePoint
@@ -55,18 +56,18 @@ class BidirectionalMixer(nn.Module):
         if init not in ("mamba", "upstream"):
             raise ValueError(f"BidirectionalMixer: init must be 'mamba' or 'upstream', got {init!r}.")
         channels, dt_rank = expand * dim, math.ceil(dim / 16)
-        self.in_proj = nn.Linear(dim, 2 * channels, bias=False)
+        self.in_proj = Projection(dim, 2 * channels)
         self.conv1d = CausalConv1d(channels, d_conv)
         self.conv1d_b = CausalConv1d(channels, d_conv, reverse=True)
-        self.x_proj = nn.Linear(channels, dt_rank + 2 * d_state, bias=False)
-        self.x_proj_b = nn.Linear(channels, dt_rank + 2 * d_state, bias=False)
+        self.x_proj = Projection(channels, dt_rank + 2 * d_state)
+        self.x_proj_b = Projection(channels, dt_rank + 2 * d_state)
         self.dt_proj = nn.Linear(dt_rank, channels)
         self.dt_proj_b = nn.Linear(dt_rank, channels)
         self.A_log = nn.Parameter(decay_logarithms(channels, d_state))
         self.A_b_log = nn.Parameter(decay_logarithms(channels, d_state))
         self.D = nn.Parameter(torch.ones(channels))
         self.D_b = nn.Parameter(torch.ones(channels))
-        self.out_proj = nn.Linear(channels, dim, bias=False)
+        self.out_proj = Projection(channels, dim)
         draw_step_sizes(self.dt_proj)
         draw_step_sizes(self.dt_proj_b)
         if init == "upstream":

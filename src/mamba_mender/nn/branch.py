@@ -1,10 +1,10 @@
 """The branch that the one-directional and the bidirectional Mamba mixer share."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mamba_mender.nn.scan import Scan
+from mamba_mender.ops.linear import linear
 
 
 def selective_branch(
@@ -31,7 +31,7 @@ def selective_branch(
     """
     state = A_log.shape[1]
     dt, B, C = x_proj(c).split([dt_proj.in_features, state, state], dim=-1)
-    delta = F.linear(dt, dt_proj.weight)
+    delta = linear(dt, dt_proj.weight)
     exact = torch.promote_types(A_log.dtype, torch.float32)  # the scan's own parameters are never halved
     A = -torch.exp(A_log.to(exact))
     return scan(c.mT, delta.mT, A, B.mT, C.mT, D.to(exact), z.mT, dt_proj.bias.to(exact)).mT

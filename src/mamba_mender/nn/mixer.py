@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mamba_mender.nn.branch import selective_branch
 from mamba_mender.nn.causal_conv import CausalConv1d
+from mamba_mender.nn.projection import Projection
 from mamba_mender.nn.scan import Scan
 from mamba_mender.nn.start import decay_logarithms, draw_step_sizes
 from mamba_mender.nn.state_point import StatePoint
@@ -37,13 +38,13 @@ class MambaMixer(nn.Module):
     def __init__(self, dim: int, *, d_state: int = 16, d_conv: int = 4, expand: int = 2) -> None:
         super().__init__()
         channels, dt_rank = expand * dim, math.ceil(dim / 16)
-        self.in_proj = nn.Linear(dim, 2 * channels, bias=False)
+        self.in_proj = Projection(dim, 2 * channels)
         self.conv1d = CausalConv1d(channels, d_conv)
-        self.x_proj = nn.Linear(channels, dt_rank + 2 * d_state, bias=False)
+        self.x_proj = Projection(channels, dt_rank + 2 * d_state)
         self.dt_proj = nn.Linear(dt_rank, channels)
         self.A_log = nn.Parameter(decay_logarithms(channels, d_state))
         self.D = nn.Parameter(torch.ones(channels))
-        self.out_proj = nn.Linear(channels, dim, bias=False)
+        self.out_proj = Projection(channels, dim)
         draw_step_sizes(self.dt_proj)
 
         self.forward_scan = Scan()

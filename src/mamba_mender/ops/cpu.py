@@ -60,17 +60,28 @@ def threads_for(work: int) -> int:
     return torch.get_num_threads() if work >= 40_000 else 1
 
 
-def address(tensor: Tensor) -> tuple[int, ...]:
-    """Tell the extension where a tensor lies: its address, then its strides."""
-    return (tensor.data_ptr(), *tensor.stride())
+KINDS = {torch.bfloat16: 1, torch.float16: 2}  # as in csrc/scan.h; 0 is what the kernel computes in
 
 
-def channel_last(like: Tensor, batch: int, channels: int, length: int) -> Tensor:
-    """Allocate (batch, channels, length) with the channels next to each other in memory."""
-    return like.new_empty(batch, length, channels).transpose(1, 2)
+def address(tensor: Tensor, groups: int = 1, *, shared: bool = False) -> tuple[int, ...]:
+    """Tell the extension where (batch, channels, length) lies: address, strides of batch, group, channel, time; kind.
+
+    Args:
+        tensor: a sequence.
+        groups: how many groups its neighbouring channels form.
+        shared: whether all groups have the same channels, all of the tensor's.
+    """
+    batch, channel, time = tensor.stride()
+    group = 0 if shared else tensor.shape[1] // groups * channel
+    return (tensor.data_ptr(), batch, group, channel, time, KINDS.get(tensor.dtype, 0))
 
 
-def output_address(tensor: Tensor) -> tuple[int, int, int]:
-    """Tell where a channel-last output lies: its address, batch stride and time stride."""
+def output_address(tensor: Tensor, groups: int = 1, *, shared: bool = False) -> tuple[int, ...]:
+    """Tell where a channel-last output lies: address, strides of batch, group and time; kind."""
     batch, _, time = tensor.stride()
-    return tensor.data_ptr(), batch, time
+    return (tensor.data_ptr(), batch, 0 if shared else tensor.shape[1] // groups, time, KINDS.get(tensor.dtype, 0))
+
+
+def channel_last(like: Tensor, batch: int, channels: int, length: int, dtype: torch.dtype | None = None) -> Tensor:
+    """Allocate (batch, channels, length) with the channels next to each other in memory."""
+    return like.new_empty(batch, length, channels, dtype=dtype).transpose(1, 2)

@@ -9,12 +9,14 @@ constexpr int ROWS = CHUNK;  // steps of output at a time
 // Load rows [from, from + count) of x, zero outside the sequence.
 template <class T, class S>
 static INLINE void load_rows(T* rows, const View<S> (&x)[2], int64_t b, int64_t d, int64_t from, int64_t count,
-                             int64_t length, int lanes) {
+                             const Path& path, int lanes) {
   int64_t i = 0;
   for (; i < count && from + i < 0; ++i) rows[i] = T{};
-  const int64_t inside = least(count, length - from);
-  for (; i < inside; i += CHUNK)
-    load_numbers(rows + i, x, b, d, from + i, int(least(CHUNK, inside - i)), lanes);
+  const int64_t inside = least(count, path.length - from);
+  for (; i < inside; i += CHUNK) {
+    const int steps = int(least(CHUNK, inside - i));
+    load_numbers(rows + i, x, b, 0, d, places_of(path, from + i, steps), steps, lanes);
+  }
   for (i = inside < 0 ? 0 : inside; i < count; ++i) rows[i] = T{};
 }
 
@@ -39,15 +41,16 @@ template <class T, class S> static void forward_item(const Conv<S>& p, int64_t b
   T* x = weight + p.width;
   load_taps(weight, p, tile);
   const T bias = load_number<T>(p.bias, tile.d, 1, tile.lanes);
+  const Path path = {p.length, 1, false, p.reverse};
   for (int64_t t0 = 0; t0 < p.length; t0 += ROWS) {
     const int steps = int(least(ROWS, p.length - t0));
-    load_rows(x, p.x, b, tile.d, t0 - p.left, steps + p.width - 1, p.length, tile.lanes);
+    load_rows(x, p.x, b, tile.d, t0 - p.left, steps + p.width - 1, path, tile.lanes);
     Vector<S> y[ROWS];
     for (int t = 0; t < steps; ++t) {
       const T a = tap_sum<T, S>(x + t, weight, p.width, bias);
       y[t] = Number<T>::result(p.silu ? a * sigmoid(a) : a);
     }
-    store_tile(y, p.y.at(b, tile.d, t0), p.y.time, steps, tile.lanes);
+    store_tile(y, p.y.at(b, 0, tile.d), p.y, places_of(path, t0, steps), steps, tile.lanes, false);
   }
 }
 
@@ -60,12 +63,13 @@ template <class T, class S> static void backward_item(const Conv<S>& p, int64_t 
   V *grad_weight = (V*)(grad + most), *grad_bias = grad_weight + width;
   load_taps(weight, p, tile);
   const T bias = load_number<T>(p.bias, tile.d, 1, tile.lanes);
+  const Path path = {p.length, 1, false, p.reverse};
   for (int64_t j = 0; j <= width; ++j) grad_weight[j] = V{};
   const View<S> grad_y[2] = {p.grad_y, {}};
   for (int64_t t0 = 0; t0 < p.length; t0 += ROWS) {
     const int steps = int(least(ROWS, p.length - t0));
-    load_rows(x, p.x, b, tile.d, t0 - halo, steps + 2 * halo, p.length, tile.lanes);
-    load_rows(grad, grad_y, b, tile.d, t0 - right, steps + halo, p.length, tile.lanes);  // grad[i]: step t0 - right + i
+    load_rows(x, p.x, b, tile.d, t0 - halo, steps + 2 * halo, path, tile.lanes);
+    load_rows(grad, grad_y, b, tile.d, t0 - right, steps + halo, path, tile.lanes);  // grad[i]: step t0 - right + i
     if (p.silu) {
       for (int64_t i = 0; i < steps + halo; ++i) {
         const T a = tap_sum<T, S>(x + i, weight, width, bias), open = sigmoid(a);
@@ -81,7 +85,7 @@ template <class T, class S> static void backward_item(const Conv<S>& p, int64_t 
       for (int64_t j = 0; j < width; ++j) grad_weight[j] += Number<T>::result(g * x[t + right + j]);
       *grad_bias += Number<T>::result(g);
     }
-    store_tile(out, p.grad_x.at(b, tile.d, t0), p.grad_x.time, steps, tile.lanes);
+    store_tile(out, p.grad_x.at(b, 0, tile.d), p.grad_x, places_of(path, t0, steps), steps, tile.lanes, false);
   }
   for (int64_t j = 0; j < width; ++j)
     store_lanes(p.grad_weight + (b * width + j) * p.channels + tile.d, grad_weight[j], tile.lanes);

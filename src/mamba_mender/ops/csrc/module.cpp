@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
+#include <array>
 #include <vector>
 
 #include "scan.h"
@@ -91,68 +92,49 @@ struct Tensors {
     return nb::cast<std::array<int64_t, N>>(dict[name]);
   }
   template <class S> S* pointer(const char* name) const { return reinterpret_cast<S*>(get<1>(name)[0]); }
-  template <class S> View<S> view(const char* name, int64_t length, bool reverse) const {
-    const auto [address, batch, channel, time] = get<4>(name);
-    View<S> v = {reinterpret_cast<const S*>(address), batch, channel, time};
-    if (reverse && v.data) v.data += (length - 1) * time, v.time = -time;
-    return v;
+  template <class S> View<S> view(const char* name) const {
+    const auto [address, batch, group, channel, time, kind] = get<6>(name);
+    return {reinterpret_cast<const char*>(address), batch, group, channel, time, kind};
   }
-  template <class S> Output<S> output(const char* name, int64_t length, bool reverse) const {
-    const auto [address, batch, time] = get<3>(name);
-    Output<S> v = {reinterpret_cast<S*>(address), batch, time};
-    if (reverse && v.data) v.data += (length - 1) * time, v.time = -time;
-    return v;
+  template <class S> Output<S> output(const char* name) const {
+    const auto [address, batch, group, time, kind] = get<5>(name);
+    return {reinterpret_cast<char*>(address), batch, group, time, kind};
   }
-  template <class S> void matrix(Matrix<S>& m, int part, const char* name, int64_t length, bool reverse) const {
-    const auto [address, batch, group, time] = get<4>(name);
-    m.data[part] = reinterpret_cast<const S*>(address);
-    m.batch[part] = batch, m.group[part] = group, m.time[part] = time;
-    if (reverse && address) m.data[part] += (length - 1) * time, m.time[part] = -time;
-  }
-  template <class S> MatrixGradient<S> matrix_gradient(const char* name, int64_t length, bool reverse) const {
+  template <class S> MatrixGradient<S> matrix_gradient(const char* name) const {
     const auto [address, slot, batch, group, time] = get<5>(name);
-    MatrixGradient<S> m = {reinterpret_cast<S*>(address), slot, batch, group, time};
-    if (reverse && address) m.data += (length - 1) * time, m.time = -time;
-    return m;
+    return {reinterpret_cast<S*>(address), slot, batch, group, time};
   }
 };
 
+// sizes: batch, channels, length, state, groups, slots, segments, rows of the grid.
 template <class S>
-void run_scan(const std::string& isa, const std::string& pass, int threads, std::array<int64_t, 6> sizes,
-              bool softplus, bool reverse, bool constant_B, bool constant_C, const nb::dict& dict) {
+void run_scan(const std::string& isa, const std::string& pass, int threads, std::array<int64_t, 8> sizes, bool softplus,
+              bool merged, const std::vector<int64_t>& orders, bool constant_B, bool constant_C, const nb::dict& dict) {
   const Tensors t = {dict};
   Scan<S> p = {};
-  p.batch = sizes[0], p.channels = sizes[1], p.length = sizes[2];
-  p.state = sizes[3], p.groups = sizes[4], p.slots = sizes[5];
-  p.softplus = softplus, p.threads = threads;
+  p.batch = sizes[0], p.channels = sizes[1], p.length = sizes[2], p.state = sizes[3], p.groups = sizes[4];
+  p.slots = sizes[5], p.segments = sizes[6], p.rows = sizes[7];
+  p.softplus = softplus, p.merged = merged, p.threads = threads;
+  p.orders = orders.data(), p.order_stride = orders.size() > 1;
   const char* names[2][9] = {{"u", "delta", "z", "A", "B", "C", "D", "bias", "initial"},
                              {"u'", "delta'", "z'", "A'", "B'", "C'", "D'", "bias'", "initial'"}};
   for (int i = 0; i < 2; ++i) {
-    p.u[i] = t.view<S>(names[i][0], p.length, reverse);
-    p.delta[i] = t.view<S>(names[i][1], p.length, reverse);
-    p.z[i] = t.view<S>(names[i][2], p.length, reverse);
+    p.u[i] = t.view<S>(names[i][0]), p.delta[i] = t.view<S>(names[i][1]), p.z[i] = t.view<S>(names[i][2]);
     p.A[i] = t.pointer<S>(names[i][3]);
-    t.matrix(p.B, i, names[i][4], p.length, reverse && !constant_B);
-    t.matrix(p.C, i, names[i][5], p.length, reverse && !constant_C);
-    p.D[i] = t.pointer<S>(names[i][6]);
-    p.bias[i] = t.pointer<S>(names[i][7]);
+    p.B.view[i] = t.view<S>(names[i][4]), p.C.view[i] = t.view<S>(names[i][5]);
+    p.D[i] = t.pointer<S>(names[i][6]), p.bias[i] = t.pointer<S>(names[i][7]);
     p.initial[i] = t.pointer<S>(names[i][8]);
   }
   p.B.constant = constant_B, p.C.constant = constant_C;
-  p.grad_y = t.view<S>("grad_y", p.length, reverse);
+  p.grad_y = t.view<S>("grad_y");
   p.grad_last = t.pointer<S>("grad_last");
   p.saved[0] = t.pointer<S>("saved"), p.saved[1] = t.pointer<S>("saved'");
-  p.y = t.output<S>("y", p.length, reverse);
+  p.y = t.output<S>("y");
   p.last = t.pointer<S>("last");
-  p.grad_u = t.output<S>("grad_u", p.length, reverse);
-  p.grad_delta = t.output<S>("grad_delta", p.length, reverse);
-  p.grad_z = t.output<S>("grad_z", p.length, reverse);
-  p.grad_A = t.pointer<S>("grad_A");
-  p.grad_D = t.pointer<S>("grad_D");
-  p.grad_bias = t.pointer<S>("grad_bias");
+  p.grad_u = t.output<S>("grad_u"), p.grad_delta = t.output<S>("grad_delta"), p.grad_z = t.output<S>("grad_z");
+  p.grad_A = t.pointer<S>("grad_A"), p.grad_D = t.pointer<S>("grad_D"), p.grad_bias = t.pointer<S>("grad_bias");
   p.grad_initial = t.pointer<S>("grad_initial");
-  p.grad_B = t.matrix_gradient<S>("grad_B", p.length, reverse && !constant_B);
-  p.grad_C = t.matrix_gradient<S>("grad_C", p.length, reverse && !constant_C);
+  p.grad_B = t.matrix_gradient<S>("grad_B"), p.grad_C = t.matrix_gradient<S>("grad_C");
   const Kernels<S>& k = kernels<S>(isa);
   nb::gil_scoped_release release;
   (pass == "forward" ? k.scan_forward : pass == "backward" ? k.scan_backward : k.scan_second)(p);
@@ -164,13 +146,13 @@ void run_conv(const std::string& isa, const std::string& pass, int threads, std:
   const Tensors t = {dict};
   Conv<S> p = {};
   p.batch = sizes[0], p.channels = sizes[1], p.length = sizes[2], p.width = sizes[3], p.left = sizes[4];
-  p.silu = silu, p.threads = threads;
-  p.x[0] = t.view<S>("x", p.length, reverse), p.x[1] = t.view<S>("x'", p.length, reverse);
+  p.silu = silu, p.reverse = reverse, p.threads = threads;
+  p.x[0] = t.view<S>("x"), p.x[1] = t.view<S>("x'");
   p.weight[0] = t.pointer<S>("weight"), p.weight[1] = t.pointer<S>("weight'");
   p.bias[0] = t.pointer<S>("bias"), p.bias[1] = t.pointer<S>("bias'");
-  p.grad_y = t.view<S>("grad_y", p.length, reverse);
-  p.y = t.output<S>("y", p.length, reverse);
-  p.grad_x = t.output<S>("grad_x", p.length, reverse);
+  p.grad_y = t.view<S>("grad_y");
+  p.y = t.output<S>("y");
+  p.grad_x = t.output<S>("grad_x");
   p.grad_weight = t.pointer<S>("grad_weight");
   p.grad_bias = t.pointer<S>("grad_bias");
   const Kernels<S>& k = kernels<S>(isa);

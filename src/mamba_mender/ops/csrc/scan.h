@@ -1,4 +1,4 @@
-// What a scan kernel is given. Strides count elements; a missing tensor has a null pointer.
+// What the kernels are given. Strides count elements; a missing tensor has a null pointer.
 // Index 0 of a pair is the value, index 1 the tangent (dual pass only).
 #pragma once
 
@@ -7,36 +7,57 @@
 
 constexpr int CHUNK = 32;  // steps between two saved states
 
+// What an element of a sequence is in memory: what the kernel computes in, or (of a float kernel) half of it.
+enum Kind : int64_t { NATIVE = 0, BFLOAT16 = 1, FLOAT16 = 2 };
+
 template <class S> struct View {
-  const S* data = nullptr;
-  int64_t batch = 0, channel = 0, time = 0;
-  const S* at(int64_t b, int64_t d, int64_t t) const { return data + b * batch + d * channel + t * time; }
+  const char* data = nullptr;
+  int64_t batch = 0, group = 0, channel = 0, time = 0;
+  int64_t kind = NATIVE;
+  int64_t bytes() const { return kind == NATIVE ? sizeof(S) : 2; }
+  const char* at(int64_t b, int64_t g, int64_t d) const { return data + (b * batch + g * group + d * channel) * bytes(); }
 };
 
 // Channel-last memory, written.
 template <class S> struct Output {
-  S* data = nullptr;
-  int64_t batch = 0, time = 0;
-  S* at(int64_t b, int64_t d, int64_t t) const { return data + b * batch + d + t * time; }
+  char* data = nullptr;
+  int64_t batch = 0, group = 0, time = 0;
+  int64_t kind = NATIVE;
+  int64_t bytes() const { return kind == NATIVE ? sizeof(S) : 2; }
+  char* at(int64_t b, int64_t g, int64_t d) const { return data + (b * batch + g * group + d) * bytes(); }
 };
 
-// B or C: unit stride along the state; or constant in time, (channels, state).
+// B or C, (batch, groups, state, length) with any strides; or constant in time, (channels, state).
 template <class S> struct Matrix {
-  const S* data[2] = {nullptr, nullptr};
-  int64_t batch[2] = {0, 0}, group[2] = {0, 0}, time[2] = {0, 0};
+  View<S> view[2];  // its channel is the state
   bool constant = false;
 };
 
 // The same for gradients of B or C, one slot per share of the channels: (slots, batch, groups, length, state),
-// or (batch, state, channels) when constant.
+// or (rows, state, channels) when constant.
 template <class S> struct MatrixGradient {
   S* data = nullptr;
   int64_t slot = 0, batch = 0, group = 0, time = 0;
 };
 
+// In which order a scan visits the positions of a grid, which lie row by row in memory.
+struct Path {
+  int64_t length, rows;
+  bool by_column, reverse;
+  int64_t at(int64_t t) const {
+    if (reverse) t = length - 1 - t;
+    return by_column ? t % rows * (length / rows) + t / rows : t;
+  }
+};
+
 template <class S> struct Scan {
   int64_t batch, channels, length, state, groups, slots;
+  int64_t segments;  // pieces of the sequence that are scanned at the same time
+  int64_t rows;      // of the grid of positions
   bool softplus;
+  bool merged;             // groups share u, and y is summed over them
+  const int64_t* orders;   // per group: 0 by row, 1 by row reversed, 2 by column, 3 by column reversed
+  int64_t order_stride;    // 0: one order for all groups
   int threads;
   View<S> u[2], delta[2], z[2], grad_y;
   Matrix<S> B, C;
@@ -49,14 +70,19 @@ template <class S> struct Scan {
   Output<S> y, grad_u, grad_delta, grad_z;
   S* last = nullptr;              // (batch, channels, state)
   S* grad_initial = nullptr;      // (batch, channels, state)
-  S *grad_A = nullptr;            // (batch, state, channels)
-  S *grad_D = nullptr, *grad_bias = nullptr;  // (batch, channels)
+  S *grad_A = nullptr;            // (batch * segments, state, channels)
+  S *grad_D = nullptr, *grad_bias = nullptr;  // (batch * segments, channels)
   MatrixGradient<S> grad_B, grad_C;
+
+  Path path(int64_t g) const {
+    const int64_t order = orders[g * order_stride];
+    return {length, rows, (order & 2) != 0, (order & 1) != 0};
+  }
 };
 
 template <class S> struct Conv {
   int64_t batch, channels, length, width, left;
-  bool silu;
+  bool silu, reverse;
   int threads;
   View<S> x[2], grad_y;
   const S* weight[2] = {};  // (channels, width)

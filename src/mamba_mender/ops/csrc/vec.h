@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <utility>
 
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
 #include <immintrin.h>
+#endif
+#if defined(__AVX512F__)
 #define VECTOR_BYTES 64
 #elif defined(__AVX2__)
 #define VECTOR_BYTES 32
@@ -40,25 +42,77 @@ INLINE void store(double* p, vdouble v) { *(vdouble_anywhere*)p = v; }
 
 constexpr double LOG2E = 1.4426950408889634, LN2 = 0.6931471805599453;
 
-// 2^x. On [-1/2, 1/2] a degree-5 minimax polynomial with its first two coefficients exact: relative error 1.05e-7.
-INLINE vfloat exp2(vfloat x) {
-  const float c1 = 0.693147181f, c2 = 0.240222812f, c3 = 0.0555055998f, c4 = 0.00966970809f, c5 = 0.00133002643f;
+// Decays are computed as exp2_units(x) = 2^(x / UNITS): the whole part of x picks one of UNITS roots of two from a
+// register, so that degree 3 suffices for the rest. Exponents beyond RANGE have to be clamped first.
 #if defined(__AVX512F__)
-  const vfloat whole = (vfloat)_mm512_roundscale_ps((__m512)x, 8);
-  const vfloat f = x - whole;
-  const vfloat p = ((((f * c5 + c4) * f + c3) * f + c2) * f + c1) * f + 1.0f;
-  return (vfloat)_mm512_scalef_ps((__m512)p, (__m512)whole);
+constexpr int ROOTS = 16, ROOT_SHIFT = 19;
+#elif defined(__AVX2__)
+constexpr int ROOTS = 8, ROOT_SHIFT = 20;
 #else
-  const vfloat low = vfloat{} - 126.0f, high = vfloat{} + 127.0f;
-  vfloat y = x < low ? low : x;
-  y = y > high ? high : y;
-  const vfloat shifted = y + 12582912.0f;  // 1.5 * 2^23: rounds to a whole number in the low bits
-  const vfloat f = y - (shifted - 12582912.0f);
-  const vfloat p = ((((f * c5 + c4) * f + c3) * f + c2) * f + c1) * f + 1.0f;
-  const vfloat scaled = (vfloat)((vint32)p + ((vint32)shifted << 23));
-  return x == x ? scaled : x;  // NaN stays NaN
+constexpr int ROOTS = 1, ROOT_SHIFT = 23;
+#endif
+template <class S> constexpr int UNITS = 1;
+template <> constexpr int UNITS<float> = ROOTS;
+constexpr float RANGE = 125.0f * ROOTS;
+
+#if VECTOR_BYTES > 16
+// bits(2^(i / ROOTS)) - (i << ROOT_SHIFT), so that adding (k << ROOT_SHIFT) gives 2^(k / ROOTS) for any whole k.
+alignas(64) constexpr uint32_t ROOTS_OF_TWO[ROOTS] = {
+#if VECTOR_BYTES == 64
+    0x3f800000, 0x3f7daac3, 0x3f7b95c2, 0x3f79c3d3, 0x3f7837f0, 0x3f76f532, 0x3f75fed7, 0x3f75583f,
+    0x3f7504f3, 0x3f7508a4, 0x3f75672a, 0x3f76248c, 0x3f7744fd, 0x3f78ccdf, 0x3f7ac0c7, 0x3f7d257d,
+#else
+    0x3f800000, 0x3f7b95c2, 0x3f7837f0, 0x3f75fed7, 0x3f7504f3, 0x3f75672a, 0x3f7744fd, 0x3f7ac0c7,
+#endif
+};
+INLINE vint32 root_of_two(vint32 k) {
+#if VECTOR_BYTES == 64
+  return (vint32)_mm512_permutexvar_epi32((__m512i)k, _mm512_load_si512(ROOTS_OF_TWO));
+#else
+  return (vint32)_mm256_permutevar8x32_epi32(_mm256_load_si256((const __m256i*)ROOTS_OF_TWO), (__m256i)k);
 #endif
 }
+#endif
+
+INLINE vfloat exp2_units(vfloat x) {
+  const vfloat shifted = x + 12582912.0f;  // 1.5 * 2^23: rounds to a whole number in the low bits
+  const vfloat f = x - (shifted - 12582912.0f);
+#if VECTOR_BYTES > 16
+  // Taylor, its square term moved to even out the error: with rounding 1.1e-7 at most, and exact in slope at 0.
+  const float c1 = float(LN2 / ROOTS), c3 = float(LN2 * LN2 * LN2 / 6 / ROOTS / ROOTS / ROOTS);
+  const float c2 = float(LN2 * LN2 / ROOTS / ROOTS * (0.5 + 0.8284 / 24 * LN2 * LN2 / 4 / ROOTS / ROOTS));
+  const vfloat whole = (vfloat)(root_of_two((vint32)shifted) + ((vint32)shifted << ROOT_SHIFT));
+  return (whole * f) * ((f * c3 + c2) * f + c1) + whole;
+#else
+  // On [-1/2, 1/2] a degree-5 minimax polynomial with its first two coefficients exact: relative error 1.05e-7.
+  const float c1 = 0.693147181f, c2 = 0.240222812f, c3 = 0.0555055998f, c4 = 0.00966970809f, c5 = 0.00133002643f;
+  const vfloat p = ((((f * c5 + c4) * f + c3) * f + c2) * f + c1) * f + 1.0f;
+  return (vfloat)((vint32)p + ((vint32)shifted << ROOT_SHIFT));
+#endif
+}
+
+INLINE vfloat at_least(vfloat low, vfloat x) {  // NaN stays NaN
+#if VECTOR_BYTES == 64
+  return (vfloat)_mm512_max_ps((__m512)low, (__m512)x);
+#else
+  return x < low ? low : x;
+#endif
+}
+INLINE vfloat at_most(vfloat high, vfloat x) {
+#if VECTOR_BYTES == 64
+  return (vfloat)_mm512_min_ps((__m512)high, (__m512)x);
+#else
+  return x > high ? high : x;
+#endif
+}
+
+// The same for any x: below the range about 1e-38, above it infinity.
+INLINE vfloat exp2_clamped(vfloat x) {
+  const vfloat high = vfloat{} + 128.0f * ROOTS;
+  const vfloat y = exp2_units(at_most(high - 1.0f, at_least(vfloat{} - RANGE, x)));
+  return x < high ? y : x == x ? vfloat{} + __builtin_inff() : x;
+}
+INLINE vfloat exp2(vfloat x) { return exp2_clamped(x * float(ROOTS)); }
 
 // Taylor to degree 12: the remainder on [-1/2, 1/2] is below 2e-16.
 INLINE vdouble exp2(vdouble x) {
@@ -85,6 +139,8 @@ INLINE vdouble exp2(vdouble x) {
   const vdouble scaled = (vdouble)((vint64)p + ((vint64)shifted << 52));
   return x == x ? scaled : x;
 }
+INLINE vdouble exp2_units(vdouble x) { return exp2(x); }
+INLINE vdouble exp2_clamped(vdouble x) { return exp2(x); }
 
 INLINE vfloat magnitude(vfloat x) { return (vfloat)((vint32)x & 0x7fffffff); }
 INLINE vdouble magnitude(vdouble x) { return (vdouble)((vint64)x & 0x7fffffffffffffff); }
@@ -119,9 +175,15 @@ template <class V> INLINE Dual<V> one_plus(Dual<V> a) { return {1 + a.value, a.s
 INLINE vfloat one_plus(vfloat a) { return 1 + a; }
 INLINE vdouble one_plus(vdouble a) { return 1 + a; }
 
-template <class V> INLINE Dual<V> exp2(Dual<V> x) {
-  const V y = exp2(x.value);
-  return {y, y * x.slope * (typename ScalarOf<V>::type)LN2};
+template <class V> INLINE Dual<V> exp2_units(Dual<V> x) {
+  typedef typename ScalarOf<V>::type S;
+  const V y = exp2_units(x.value);
+  return {y, y * x.slope * (S)(LN2 / UNITS<S>)};
+}
+template <class V> INLINE Dual<V> exp2_clamped(Dual<V> x) {
+  typedef typename ScalarOf<V>::type S;
+  const V y = exp2_clamped(x.value);
+  return {y, y * x.slope * (S)(LN2 / UNITS<S>)};
 }
 
 template <class V> INLINE V sigmoid_of(V x) { return 1 / (1 + exp2(x * (typename ScalarOf<V>::type)-LOG2E)); }
@@ -190,9 +252,5 @@ template <class V> INLINE typename ScalarOf<V>::type lane_sum(V v) {
   UNROLL for (int i = 0; i < LANES<typename ScalarOf<V>::type>; ++i) sum += v[i];
   return sum;
 }
-#if defined(__AVX512F__)
-template <> INLINE float lane_sum(vfloat v) { return _mm512_reduce_add_ps((__m512)v); }
-template <> INLINE double lane_sum(vdouble v) { return _mm512_reduce_add_pd((__m512d)v); }
-#endif
 
 }  // namespace ISA
