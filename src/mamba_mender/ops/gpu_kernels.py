@@ -1,7 +1,8 @@
 """The selective scan in Triton. One program takes a tile of channels and states through the whole sequence.
 
-The state stays in registers, (state, channels): a thread holds every state of its channels, so the sum over
-states needs no exchange, and neighbouring threads read neighbouring channels of channel-last memory.
+The state stays in registers, (state, channels). Neighbouring threads read neighbouring channels of channel-last
+memory; states lie next to each other wherever they are kept, which is how B and C lie when they come from a projection.
+No speed of these kernels on a GPU is claimed: they were compiled for one, but measured on none.
 
 An input is a pair (value, slope) of sources, or None if it is not given; the slope is None in a plain run.
 With slopes, the same kernels write the derivatives of their outputs along them. The source of a sequence is
@@ -134,8 +135,8 @@ def scan_backward(
             x = times(dt, read(u, p, live, WORK))
             h = advance(h, decay(dt, A), x, matrix(B, p, n < sizes[3], CONSTANT_B, WORK))
         tl.debug_barrier()  # a thread may read what another wrote
-        for i in range(steps):
-            i = steps - 1 - i
+        for done in range(steps):
+            i = steps - 1 - done
             before = read_both(scratch, (program * CHUNK + i) * (BLOCK_N * BLOCK_C) + inside, both)
             p = position(chunk * CHUNK + i, length, order, columns, GRID)
             grad_h, sums = undo_step(

@@ -9,6 +9,7 @@ from torch import Tensor
 from mamba_mender.ops import gpu
 
 CHUNK = 32  # steps between two saved states
+MOST_ORDERS = 31  # that fit into 64 bits
 SEQUENCES, MATRICES, INITIAL = (0, 1, 6), (3, 4), 8  # which of the nine inputs are what
 
 
@@ -19,7 +20,7 @@ class ScanMemory:
     share it: y and the gradient of u are then written for each group, and summed over them in order.
     """
 
-    def __init__(self, inputs: Sequence[Any], softplus: bool, orders: int, columns: int) -> None:
+    def __init__(self, inputs: Sequence[Any], softplus: bool, orders: list[int], rows: int) -> None:
         u, _, A, B, C, *_ = inputs
         self.u, self.batch, self.length = u, u.shape[0], u.shape[2]
         self.channels, self.state = A.shape
@@ -27,7 +28,7 @@ class ScanMemory:
         self.width = self.channels // self.groups
         self.shared = u.shape[1] != self.channels
         self.constant = (B.dim() == 2, C.dim() == 2)
-        self.softplus, self.orders, self.columns = softplus, orders, columns
+        self.softplus, self.orders, self.rows = softplus, orders, rows
         given = [tensor for tensor in inputs if tensor is not None]
         self.work = torch.float64 if any(tensor.dtype == torch.float64 for tensor in given) else torch.float32
         self.tile = gpu.tile_shape(self.width, self.state)
@@ -40,11 +41,22 @@ class ScanMemory:
         if programs == 0:
             return
         sizes = (self.groups, self.width, self.length, self.state)
-        grid = self.columns > 0
-        settings = (self.softplus, grid, *self.constant, CHUNK, gpu.work_type(self.work))
+        grid, orders = self._packed_orders()
+        path = (orders, self.length // self.rows, self.softplus, grid)
         gpu.launch(
-            kernel, programs, (*arguments, sizes, self.orders, self.columns if grid else 1, *settings), self.tile
+            kernel, programs, (*arguments, sizes, *path, *self.constant, CHUNK, gpu.work_type(self.work)), self.tile
         )
+
+    def _packed_orders(self) -> tuple[bool, int]:
+        """Say whether the groups have orders of their own, and give those, two bits each, or the one there is."""
+        if self.orders in ([0], [1]):
+            return False, self.orders[0]
+        orders = self.orders if len(self.orders) > 1 else self.orders * self.groups
+        if len(orders) > MOST_ORDERS:
+            raise ValueError(
+                f"cross_selective_scan: backend 'triton' takes at most {MOST_ORDERS} groups, got {len(orders)}."
+            )
+        return True, sum(order << (2 * group) for group, order in enumerate(orders))
 
     def sources(self, inputs: Sequence[Any]) -> list[Any]:
         """Say where the nine inputs lie. Sequences may have any strides; the small tensors are made dense."""
