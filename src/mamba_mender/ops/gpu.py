@@ -28,7 +28,7 @@ def is_interpreted() -> bool:
 @functools.cache
 def kernels() -> ModuleType:
     """Load the kernels, and triton with them, once."""
-    return importlib.import_module("mamba_mender.ops.gpu_kernels")
+    return importlib.import_module("mamba_mender.ops.gpu_code.scan")
 
 
 def work_type(dtype: torch.dtype) -> Any:
@@ -43,7 +43,7 @@ def tile_shape(width: int, state: int) -> tuple[int, int]:
 
 
 def launch(name: str, programs: int, arguments: Sequence[Any], tile: tuple[int, int]) -> None:
-    """Run a kernel of :mod:`mamba_mender.ops.gpu_kernels` on the device of its first tensor."""
+    """Run a kernel of :mod:`mamba_mender.ops.gpu_code.scan` on the device of its first tensor."""
     warps = min(16, max(1, tile[0] * tile[1] // (LANES * PER_THREAD)))
     with torch.cuda.device_of(_first_tensor(arguments)):
         getattr(kernels(), name)[(programs,)](*arguments, *tile, num_warps=warps, enable_fp_fusion=True)

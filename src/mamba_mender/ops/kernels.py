@@ -3,8 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from mamba_mender.ops import cpu_conv, cpu_scan, reference
+from mamba_mender.ops import cpu_conv, cpu_scan, gpu_scan, mamba_ssm_scan, reference
 from mamba_mender.ops.backends import Backend
 
-SCAN: dict[Backend, Callable[..., Any]] = {"reference": reference.selective_scan, "cpu": cpu_scan.selective_scan}
-CONV: dict[Backend, Callable[..., Any]] = {"reference": reference.causal_conv1d, "cpu": cpu_conv.causal_conv1d}
+SCAN: dict[Backend, Callable[..., Any]] = {
+    "cpu": cpu_scan.selective_scan,
+    "triton": gpu_scan.selective_scan,
+    "mamba_ssm": mamba_ssm_scan.selective_scan,
+    "reference": reference.selective_scan,
+}
+CONV: dict[Backend, Callable[..., Any]] = {"cpu": cpu_conv.causal_conv1d, "reference": reference.causal_conv1d}

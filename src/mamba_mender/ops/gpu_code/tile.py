@@ -1,12 +1,9 @@
-"""What the two passes of the Triton scan share: where a tile lies, what it reads, how its state goes on.
-
-Import this only where triton is installed; see :mod:`mamba_mender.ops.gpu`.
-"""
+"""What the two passes of the Triton scan share: where a tile lies, what it reads, how its state goes on."""
 
 import triton
 import triton.language as tl
 
-from mamba_mender.ops.gpu_dual import LOG2_E, exp2, plus, scaled, softplus, spread, times
+from mamba_mender.ops.gpu_code.dual import LOG2_E, exp2, plus, scaled, softplus, spread, times
 
 
 @triton.jit
@@ -48,14 +45,8 @@ def placed(inputs, here, sizes, CONSTANT_B: tl.constexpr, CONSTANT_C: tl.constex
     D, bias = load(D, channel, live, WORK), load(bias, channel, live, WORK)
     initial = load(initial, state_offsets(here, sizes, batch), both, WORK)
     u, delta, z = places(u, batch, group, c), places(delta, batch, group, c), places(z, batch, group, c)
-    if CONSTANT_B:
-        B = load(B, across, both, WORK)
-    else:
-        B = places(B, batch, group, n)
-    if CONSTANT_C:
-        C = load(C, across, both, WORK)
-    else:
-        C = places(C, batch, group, n)
+    B = load(B, across, both, WORK) if CONSTANT_B else places(B, batch, group, n)
+    C = load(C, across, both, WORK) if CONSTANT_C else places(C, batch, group, n)
     return u, delta, A, B, C, D, z, bias, initial
 
 

@@ -7,13 +7,12 @@ No speed of these kernels on a GPU is claimed: they were compiled for one, but m
 An input is a pair (value, slope) of sources, or None if it is not given; the slope is None in a plain run.
 With slopes, the same kernels write the derivatives of their outputs along them. The source of a sequence is
 (tensor, batch stride, group stride, row stride, time stride); any other is a dense tensor.
-Import this only where triton is installed; see :mod:`mamba_mender.ops.gpu`.
 """
 
 import triton
 import triton.language as tl
 
-from mamba_mender.ops.gpu_dual import (
+from mamba_mender.ops.gpu_code.dual import (
     LN_2,
     complement,
     plus,
@@ -23,7 +22,7 @@ from mamba_mender.ops.gpu_dual import (
     times,
     total,
 )
-from mamba_mender.ops.gpu_tile import (
+from mamba_mender.ops.gpu_code.tile import (
     advance,
     blank,
     decay,

@@ -1,7 +1,6 @@
 """Dual numbers in Triton: pairs of a value and a slope, so that one kernel serves two orders of derivative.
 
-A slope of None is known to be zero when the kernel is compiled, and costs nothing. Import this only
-where triton is installed; see :mod:`mamba_mender.ops.gpu`.
+A slope of None is known to be zero when the kernel is compiled, and costs nothing.
 """
 
 import triton
@@ -114,4 +113,3 @@ def spread(x, axis: tl.constexpr):
         return tl.expand_dims(x[0], axis), None
     else:
         return tl.expand_dims(x[0], axis), tl.expand_dims(x[1], axis)
-
