@@ -16,7 +16,15 @@ from typing import Any
 import torch
 
 SOURCE = Path(__file__).with_name("limits.cpp")
-FLAGS = "-O3 -march=native -std=c++17 -fno-math-errno -fno-trapping-math -ffp-contract=fast -Wno-psabi".split()
+FLAGS = [
+    "-O3",
+    "-march=native",
+    "-std=c++17",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=fast",
+    "-Wno-psabi",
+]
 FORWARD, BACKWARD = 9, 17  # multiply-add operations for a vector of states: see docs/benchmarks.md
 BEST_OF = 5
 

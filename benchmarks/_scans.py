@@ -1,17 +1,22 @@
-"""The ways to scan that scan.py compares: ours, a plain loop, and those of transformers and mambapy."""
+"""The ways to scan that are compared: ours, a plain loop, and those of released packages."""
 
+import functools
 import importlib.util
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from _mamba_ssm import selective_scan_ref
 from torch import Tensor
 
 from mamba_mender.ops import selective_scan
 
-Scan = Callable[..., Tensor]
+Sizes = tuple[int, int, int, int]  # batch, channels, length, state
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns that its loop is slow, which is known here
+MOST_MEMORY = 6e9
+FORWARD, BOTH, SECOND = PASSES = ("forward", "forward + backward", "second order")
 
 
 def kernel(u, delta, A, B, C, D, z, delta_bias):
@@ -53,54 +58,109 @@ def mambapy(u, delta, A, B, C, D, z, delta_bias):
     return y.mT * F.silu(z)
 
 
-# name: function, layout of its inputs, package it needs, tensors of (batch, channels, length, state) that it holds
-# at once, forward and with a backward (estimates, which only keep a run from filling the memory)
-WAYS: dict[str, tuple[Scan, str, str | None, tuple[int, int]]] = {
-    "ours, channel-last": (kernel, "channel-last", None, (0, 0)),
-    "ours, channel-first": (kernel, "channel-first", None, (0, 0)),
-    "plain loop": (plain_loop, "channel-last", None, (4, 8)),
-    "transformers": (transformers_loop, "channel-first", "transformers", (5, 12)),
-    "mambapy": (mambapy, "channel-first", "mambapy", (6, 16)),
+def mamba_ssm_reference(u, delta, A, B, C, D, z, delta_bias):
+    """mamba_ssm's own reference; indexed as transformers' loop is, so quadratic too. It computes in float32."""
+    return selective_scan_ref()(u, delta, A, B, C, D, z, delta_bias, delta_softplus=True)
+
+
+@functools.cache
+def compiled_loop() -> Callable[..., Tensor]:
+    """torch.compile of the plain loop, which it unrolls: for short lengths only."""
+    return torch.compile(plain_loop, dynamic=False)
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to scan.
+
+    tensors: of (batch, channels, length, state), held at once, forward and with a backward; estimates, which only
+    keep a run from filling the memory. quadratic: its backward is, in the length. float64: whether it computes in it.
+    """
+
+    scan: Callable[..., Tensor]
+    layout: str = "channel-last"
+    package: str | None = None
+    tensors: tuple[int, int] = (0, 0)
+    dtype: torch.dtype = torch.float32
+    quadratic: bool = False
+    float64: bool = True
+
+
+OURS, HALF, LOOP, COMPILED = "ours, channel-last", "ours, bfloat16", "plain loop", "plain loop, compiled"
+WAYS = {
+    OURS: Way(kernel),
+    "ours, channel-first": Way(kernel, "channel-first"),
+    HALF: Way(kernel, dtype=torch.bfloat16, float64=False),
+    LOOP: Way(plain_loop, tensors=(4, 8)),
+    "transformers": Way(transformers_loop, "channel-first", "transformers", (5, 12), quadratic=True, float64=False),
+    "mambapy": Way(mambapy, "channel-first", "mambapy", (6, 16)),
+    "mamba_ssm reference": Way(
+        mamba_ssm_reference, "channel-first", "mamba_ssm", (5, 12), quadratic=True, float64=False
+    ),
 }
-MOST_MEMORY = 6e9
 
 
-def why_not(way: str, sizes: tuple[int, int, int, int], what: str) -> str | None:
+def why_not(name: str, sizes: Sizes, what: str) -> str | None:
     """Say why a way is not timed, or None if it is."""
-    _, _, package, tensors = WAYS[way]
+    way = WAYS[name]
     batch, channels, length, state = sizes
-    if package and not importlib.util.find_spec(package):
-        return f"{package} is not installed"
-    if what == "second order" and way == "mambapy":
+    if way.package and not importlib.util.find_spec(way.package):
+        return f"{way.package} is not installed"
+    if what == SECOND and name == "mambapy":
         return "its backward works in place and cannot be differentiated"
-    if what != "forward" and way == "transformers" and (length > 100 or what == "second order"):
+    if what == SECOND and name == HALF:
+        return "mending is done in float32"
+    if way.quadratic and (what == SECOND or (what == BOTH and length > 100)):
         return "its backward is quadratic in the length"
-    needs = tensors[what != "forward"] * 4 * batch * channels * length * state
+    needs = way.tensors[what != FORWARD] * 4 * batch * channels * length * state
     if needs > MOST_MEMORY:
         return f"needs about {needs / 1e9:.0f} GB"
     return None
 
 
-def draw(sizes: tuple[int, int, int, int], layout: str, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    """Draw inputs as a trained layer has them, with gradients wanted."""
+def draw(sizes: Sizes, layout: str = "channel-last", dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """Draw inputs as a trained layer has them, with gradients wanted; A, D and the bias are never halved."""
     batch, channels, length, state = sizes
     random = torch.Generator().manual_seed(0)
+    exact = torch.promote_types(dtype, torch.float32)
 
     def normal(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=random).to(dtype)
+        return torch.randn(shape, generator=random)
 
-    def sequence(width: int) -> Tensor:
-        drawn = normal(batch, length, width).mT
+    def sequence(width: int, scale: float = 1.0) -> Tensor:
+        drawn = (normal(batch, length, width) * scale).to(dtype).mT
         return drawn if layout == "channel-last" else drawn.contiguous()
 
     inputs = {
         "u": sequence(channels),
-        "delta": sequence(channels) * 0.5,
-        "A": -torch.arange(1.0, state + 1).repeat(channels, 1).to(dtype),
+        "delta": sequence(channels, 0.5),
+        "A": -torch.arange(1.0, state + 1).repeat(channels, 1).to(exact),
         "B": sequence(state),
         "C": sequence(state),
-        "D": normal(channels),
+        "D": normal(channels).to(exact),
         "z": sequence(channels),
-        "delta_bias": normal(channels) - 4,
+        "delta_bias": (normal(channels) - 4).to(exact),
     }
     return {name: tensor.requires_grad_() for name, tensor in inputs.items()}
+
+
+def call_of(name: str, sizes: Sizes, what: str, scan: Callable[..., Tensor] | None = None) -> Callable[[], object]:
+    """Make inputs, and the call that is timed."""
+    way = WAYS[LOOP if name == COMPILED else name]
+    scan = scan or way.scan
+    inputs = draw(sizes, way.layout, way.dtype)
+    leaves = list(inputs.values())
+    weight = torch.randn_like(inputs["u"])
+
+    def forward() -> object:
+        with torch.no_grad():
+            return scan(**inputs)
+
+    def backward() -> object:
+        return torch.autograd.grad(scan(**inputs), leaves, weight)
+
+    def second() -> object:  # as a mending step does: a loss on the gradient of a state, to every input
+        (gradient,) = torch.autograd.grad(scan(**inputs), inputs["u"], weight, create_graph=True)
+        return torch.autograd.grad(gradient.square().sum(), leaves, allow_unused=True)
+
+    return {FORWARD: forward, BOTH: backward, SECOND: second}[what]

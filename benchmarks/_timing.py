@@ -19,6 +19,7 @@ import torch
 from mamba_mender import __version__
 
 SHORTEST = 0.02  # seconds that one measurement lasts at least: a short call is repeated in it
+LONG = 1.0  # seconds from which a call is its own warm-up
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,24 @@ class Timing:
 
 
 def interleave(calls: Mapping[str, Callable[[], Any]], *, seconds: float, least: int = 5, most: int = 15):
-    """Measure each call once a round, for so many rounds as fit into the seconds, within bounds."""
-    once = {name: measure(call, 1) for name, call in calls.items()}  # also warms up
+    """Measure each call once a round, for so many rounds as fit into the seconds, within bounds.
+
+    Whatever comes after a heavy call finds cold caches and an allocator in disorder: its first call took up to
+    twice as long. So each call is made once before it is measured, and every round begins with another one.
+    """
+    names = list(calls)
+    once = {name: measure(call, 1) for name, call in calls.items()}
     repeats = {name: max(1, int(SHORTEST / (taken + 1e-9))) for name, taken in once.items()}
-    a_round = sum(max(once[name], SHORTEST) for name in calls)
+    a_round = sum(max(once[name], SHORTEST) + once[name] * (once[name] < LONG) for name in calls)
     rounds = max(least, min(most, int(seconds / a_round)))
     taken: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            taken[name].append(measure(call, repeats[name]))
-    first = taken[next(iter(calls))]
-    return {name: timing_of(values, first) for name, values in taken.items()}
+    for turn in range(rounds):
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            if once[name] < LONG:
+                calls[name]()
+            taken[name].append(measure(calls[name], repeats[name]))
+    return {name: timing_of(values, taken[names[0]]) for name, values in taken.items()}
 
 
 def measure(call: Callable[[], Any], repeats: int) -> float:

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from _profile import where_time_goes
 from _timing import interleave, machine, write_json
 
 from mamba_mender.cli.allocator import keep_freed_memory
@@ -108,28 +109,6 @@ def make_steps(name: str, settings: dict[str, Any], batch: int) -> dict[str, Cal
         "+Ext, last c and s, detached": step(lambda: external(deep, detach_gradient=True)),
         "+Int, last x": step(internal),
     }
-
-
-def where_time_goes(step: Callable[[], None], most: int = 8) -> dict[str, float]:
-    """Give the share of a step's time that each kind of work takes by itself, the largest first."""
-    with torch.profiler.profile() as profile:
-        for _ in range(3):
-            step()
-    own: dict[str, float] = {}
-    for event in profile.key_averages():
-        own[kind_of(event.key)] = own.get(kind_of(event.key), 0.0) + event.self_cpu_time_total
-    total = sum(own.values())
-    return {kind: own[kind] / total for kind in sorted(own, key=own.__getitem__, reverse=True)[:most]}
-
-
-def kind_of(op: str) -> str:
-    """Name the kind of work that an op does."""
-    for word, kind in (("scan", "scan"), ("conv", "convolution"), ("Optimizer", "optimiser")):
-        if word in op:
-            return kind
-    if op in ("aten::mm", "aten::addmm", "aten::bmm"):
-        return "matrix products"
-    return {"aten::copy_": "copies", "aten::cat": "concatenation"}.get(op, "elementwise, norms and the rest")
 
 
 if __name__ == "__main__":

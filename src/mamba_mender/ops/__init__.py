@@ -2,7 +2,17 @@
 
 from mamba_mender.ops.backends import Backend, available_backends
 from mamba_mender.ops.conv import causal_conv1d
+from mamba_mender.ops.conv_update import causal_conv1d_update
 from mamba_mender.ops.linear_scan import linear_scan
 from mamba_mender.ops.scan import selective_scan
+from mamba_mender.ops.state_update import selective_state_update
 
-__all__ = ["Backend", "available_backends", "causal_conv1d", "linear_scan", "selective_scan"]
+__all__ = [
+    "Backend",
+    "available_backends",
+    "causal_conv1d",
+    "causal_conv1d_update",
+    "linear_scan",
+    "selective_scan",
+    "selective_state_update",
+]

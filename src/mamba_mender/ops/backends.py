@@ -15,6 +15,8 @@ Backend = Literal["cpu", "triton", "mamba_ssm", "reference"]  # fastest first, w
 # Backends that lack an op; any other has all of them.
 LACKING: dict[str, tuple[Backend, ...]] = {
     "causal_conv1d": ("triton", "mamba_ssm"),
+    "causal_conv1d_update": ("triton", "mamba_ssm"),
+    "selective_state_update": ("triton", "mamba_ssm"),
     "cross_selective_scan": ("mamba_ssm",),
 }
 

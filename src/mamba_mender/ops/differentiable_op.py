@@ -48,7 +48,7 @@ def differentiable_op(
     function: Any = type(name.replace("::", "_"), (torch.autograd.Function,), members)
 
     def call(*args: Any) -> Any:
-        if torch.compiler.is_compiling() or _is_watched(args):
+        if torch.compiler.is_compiling() or is_watched(args):
             return op(*args)
         if torch.is_grad_enabled() and any(isinstance(arg, Tensor) and arg.requires_grad for arg in args):
             return function.apply(*args)
@@ -57,6 +57,6 @@ def differentiable_op(
     return call
 
 
-def _is_watched(args: tuple) -> bool:
+def is_watched(args: tuple) -> bool:
     """Say whether anything but autograd wants to see the op."""
     return torch._C._len_torch_dispatch_stack() > 0 or not _PLAIN.issuperset(map(type, args))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from mamba_mender.ops import cpu_conv, cpu_scan, gpu_scan, mamba_ssm_scan, reference
+from mamba_mender.ops import cpu_conv, cpu_scan, cpu_update, gpu_scan, mamba_ssm_scan, reference
 from mamba_mender.ops.backends import Backend
 
 SCAN: dict[Backend, Callable[..., Any]] = {
@@ -13,3 +13,11 @@ SCAN: dict[Backend, Callable[..., Any]] = {
     "reference": reference.selective_scan,
 }
 CONV: dict[Backend, Callable[..., Any]] = {"cpu": cpu_conv.causal_conv1d, "reference": reference.causal_conv1d}
+STATE_UPDATE: dict[Backend, Callable[..., Any]] = {
+    "reference": reference.selective_state_update,
+    "cpu": cpu_update.selective_state_update,
+}
+CONV_UPDATE: dict[Backend, Callable[..., Any]] = {
+    "reference": reference.causal_conv1d_update,
+    "cpu": cpu_update.causal_conv1d_update,
+}

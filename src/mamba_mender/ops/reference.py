@@ -1,5 +1,7 @@
 """The slow ops that every kernel is tested against. Written to be read, never to be fast."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -61,3 +63,52 @@ def _per_channel(matrix: Tensor, channels: int) -> Tensor:
     if matrix.dim() == 2:
         return matrix[None, :, :, None]
     return matrix.repeat_interleave(channels // matrix.shape[1], dim=1)
+
+
+def selective_state_update(
+    state: Tensor,
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    dt_bias: Tensor | None,
+    dt_softplus: bool,
+) -> Tensor:
+    """Take one step of the scan; see :func:`mamba_mender.ops.selective_state_update`."""
+    shape, dtype = x.shape, x.dtype
+    h, x, dt, A, B, C, D, z, dt_bias = _in_wide(state, x, dt, A, B, C, D, z, dt_bias)
+    if state.dim() == 3:  # one head of all channels for each group of B and C
+        groups = B.shape[1] if B.dim() == 3 else 1
+        h, x, dt, A = (t.unflatten(axis, (groups, -1)) for t, axis in ((h, 1), (x, 1), (dt, 1), (A, 0)))
+        z = None if z is None else z.unflatten(1, (groups, -1))
+        D, dt_bias = (None if t is None else t.unflatten(0, (groups, -1)) for t in (D, dt_bias))
+    B, C = (t[:, None] if t.dim() == 2 else t for t in (B, C))
+    B, C = (t.repeat_interleave(A.shape[0] // t.shape[1], dim=1) for t in (B, C))  # (batch, heads, state)
+    step = dt if dt_bias is None else dt + dt_bias
+    step = (F.softplus(step) if dt_softplus else step)[..., None]
+    h = torch.exp(step * A) * h + step * x[..., None] * B[:, :, None]
+    y = (h * C[:, :, None]).sum(-1)
+    if D is not None:
+        y = y + D * x
+    if z is not None:
+        y = y * F.silu(z)
+    state.copy_(h.view_as(state))
+    return y.reshape(shape).to(dtype)
+
+
+def causal_conv1d_update(x: Tensor, conv_state: Tensor, weight: Tensor, bias: Tensor | None, silu: bool) -> Tensor:
+    """Convolve what comes next; see :func:`mamba_mender.ops.causal_conv1d_update`."""
+    past, steps, taps, shift = _in_wide(conv_state, x if x.dim() == 3 else x[..., None], weight, bias)
+    window = torch.cat([past, steps], dim=-1)
+    y = F.conv1d(window, taps[:, None], shift, groups=weight.shape[0])[..., -steps.shape[-1] :]
+    conv_state.copy_(window[..., -conv_state.shape[-1] :] if conv_state.shape[-1] else past)
+    return (F.silu(y) if silu else y).view(x.shape).to(x.dtype)
+
+
+def _in_wide(*tensors: Tensor | None) -> tuple[Any, ...]:
+    """Bring tensors to float32, or to float64 if one of them is."""
+    twice = any(t is not None and t.dtype == torch.float64 for t in tensors)
+    return tuple(None if t is None else t.to(torch.float64 if twice else torch.float32) for t in tensors)

@@ -39,8 +39,6 @@ void* scratch(size_t bytes) {
   return memory;
 }
 
-namespace {
-
 std::vector<std::string> instruction_sets() {
   std::vector<std::string> names;
 #if HAVE_AVX512
@@ -55,6 +53,10 @@ std::vector<std::string> instruction_sets() {
   names.push_back("baseline");
   return names;
 }
+
+void bind_updates(nb::module_&);
+
+namespace {
 
 template <class S> struct Table {
   Kernels<S> baseline, avx2, avx512;
@@ -166,6 +168,7 @@ NB_MODULE(_C, m) {
   fill_tables();
   m.attr("CHUNK") = CHUNK;
   m.def("instruction_sets", &instruction_sets, "Instruction sets this processor can run, best first.");
+  bind_updates(m);
   m.def("scan_float", &run_scan<float>);
   m.def("scan_double", &run_scan<double>);
   m.def("conv_float", &run_conv<float>);
