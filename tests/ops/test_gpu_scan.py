@@ -74,7 +74,7 @@ def test_float32_steps_keep_their_digits_however_small(ladder, triton_device, sh
     inputs["delta"] += shift
     expected = ladder.derivatives(scan("cpu", "reference"), inputs, order=1)
     found = ladder.derivatives(scan(triton_device), inputs, torch.float32, order=1)
-    ladder.assert_agree(found, expected, (1e-6, 1e-5, 1e-5))
+    ladder.assert_agree(found, expected, (3e-6, 1e-5))
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.bfloat16, 5e-3), (torch.float16, 5e-4)], ids=str)
