@@ -91,4 +91,7 @@ $(VENV)/.test: $(SOURCES) $(VENV)/.torch | compiler
 $(VENV)/.bench: $(VENV)/.test
 	@echo "== installing the implementations that ours is timed against"
 	@MAMBA_MENDER_REQUIRE_KERNEL=1 $(INSTALL) --editable '.[test,bench]'
+	@# Of mamba_ssm only the reference is wanted, which is plain torch: no CUDA build, and none of what it depends on.
+	@$(PY) -c 'import importlib.util as u, sys; sys.exit(u.find_spec("mamba_ssm") is None)' || MAMBA_SKIP_CUDA_BUILD=TRUE \
+		MAMBA_FORCE_BUILD=TRUE $(INSTALL) --no-deps --no-build-isolation mamba_ssm
 	@touch $@

@@ -6,14 +6,14 @@ from _lengths import spread
 from _scans import BOTH, FORWARD, LOOP, OURS, SECOND
 
 GOALS = {
-    "forward, a": 50.0,
-    "forward, b": 100.0,
-    "forward, c": 50.0,
-    "forward + backward, a": 40.0,
-    "forward + backward, b": 55.0,
-    "forward + backward, c": 30.0,
-    "forward, N 1": 10.0,
-    "forward + backward, N 1": 8.0,
+    "forward against the plain loop, a": 50.0,
+    "forward against the plain loop, b": 100.0,
+    "forward against the plain loop, c": 50.0,
+    "forward + backward against the plain loop, a": 40.0,
+    "forward + backward against the plain loop, b": 55.0,
+    "forward + backward against the plain loop, c": 30.0,
+    "forward against the plain loop, N 1": 10.0,
+    "forward + backward against the plain loop, N 1": 8.0,
     "forward against mambapy, least of a, b, c": 90.0,
     "forward + backward against mambapy, least of a, b, c": 60.0,
     "fraction of the arithmetic limit, forward, least of a, b, c": 0.5,
@@ -57,7 +57,7 @@ def of_rows(rows: list[dict[str, Any]]) -> dict[str, float]:
     for what in (FORWARD, BOTH):
         for shape, name in (*((shape, shape) for shape in MAIN), ("e, N=1", "N 1")):
             if row := by_key.get((shape, what, LOOP)):
-                found[f"{what}, {name}"] = row["ratio"]
+                found[f"{what} against the plain loop, {name}"] = row["ratio"]
         if all((shape, what, "mambapy") in by_key for shape in MAIN):
             least = min(by_key[shape, what, "mambapy"]["ratio"] for shape in MAIN)
             found[f"{what} against mambapy, least of a, b, c"] = least

@@ -1,6 +1,7 @@
 """The documents name only what is there."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
+RESULTS = sorted((REPOSITORY / "benchmarks" / "results").glob("*.json"))
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 ROW = re.compile(r"^\| (?!message|feature|---)(.+) \|$", re.MULTILINE)
 
@@ -66,3 +68,19 @@ def test_figures_are_what_the_results_files_say():
     tables = [sys.executable, str(REPOSITORY / "benchmarks" / "_tables.py"), "--check"]
     done = subprocess.run(tables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("script", sorted((REPOSITORY / "benchmarks").glob("[a-z]*.py")), ids=lambda path: path.stem)
+def test_each_benchmark_shows_how_it_is_run(script):
+    says = ast.get_docstring(ast.parse(script.read_text())) or ""
+    assert f"python benchmarks/{script.name} --quick" in says
+    assert "__doc__" in script.read_text()  # which --help prints
+
+
+@pytest.mark.parametrize(
+    "results", sorted((REPOSITORY / "benchmarks" / "results").glob("*.json")), ids=lambda p: p.stem
+)
+def test_what_was_reached_has_a_goal(results):
+    found = json.loads(results.read_text())
+    assert found["machine"]["processor"]
+    assert set(found.get("reached", {})) | set(found.get("at_most", [])) <= set(found.get("goals", {}))

@@ -1,6 +1,5 @@
 """The Triton selective scan as three custom ops: forward, its backward, and the backward of that."""
 
-
 import torch
 from torch import Tensor
 

@@ -1,0 +1,96 @@
+"""What every benchmark rests on: fair turns, goals judged the right way round, a stopwatch around the real kernel."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """Import a module of the benchmarks by name."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module
+
+
+def test_goals_are_judged_in_their_own_direction(load):
+    goals = load("_goals")
+    results = {"goals": {"speed": 2.0, "error": 1.0, "heat": 1.0}, "at_most": ["error"]}
+    results["reached"] = {"speed": 3.0, "error": 3.0}
+    assert [goals.is_reached(results, name) for name in results["goals"]] == [True, False, None]
+    results["reached"] = {"speed": 1.0, "error": 0.5, "heat": 1.0}
+    assert [goals.is_reached(results, name) for name in results["goals"]] == [False, True, True]
+    assert goals.judged(results, "speed") == ("at least 2", "1", "**not reached**")
+
+
+def test_each_call_is_warmed_up_and_every_round_begins_with_another(load):
+    made = []
+    calls = {name: lambda name=name: made.append(name) for name in "abc"}
+    timing = load("_timing")
+    timings = timing.interleave(calls, seconds=0, least=3, most=3)
+    order = [name for name, before in zip(made, ["", *made], strict=False) if name != before]
+    assert "".join(order) == "abc" + "abc" + "bca" + "cab"
+    assert list(timings) == ["a", "b", "c"]
+    assert timings["a"].ratio == 1
+
+
+def test_the_ratio_is_to_the_first_call_of_the_same_rounds(load):
+    timing = load("_timing").timing_of([2.0, 6.0, 4.0], [1.0, 2.0, 4.0])
+    assert (timing.median, timing.ratio, timing.rounds) == (4000, 2, 3)
+
+
+def test_the_stopwatch_runs_the_real_kernel_and_is_taken_away(load):
+    kernel, scans = load("_kernel"), load("_scans")
+    from mamba_mender.ops import cpu_scan
+
+    real = cpu_scan.extension
+    inputs = scans.draw((2, 20, 40, 4))
+    expected = torch.autograd.grad(scans.kernel(**inputs).sum(), list(inputs.values()))
+    with kernel.watched(3) as stopwatch:
+        found = torch.autograd.grad(scans.kernel(**inputs).sum(), list(inputs.values()))
+    assert len(stopwatch.taken) == 6  # forward and backward, three times each
+    assert all(torch.equal(mine, right) for mine, right in zip(found, expected, strict=True))
+    assert cpu_scan.extension is real
+
+
+def test_limits_are_measured_or_said_not_to_be(load, monkeypatch, capsys):
+    limits = load("_limits")
+    found = limits.measure_limits(1, seconds=0.02, megabytes=4)
+    assert found["vector_bytes"] in (16, 32, 64)
+    assert all(rate > 1e6 for rate in found["1 thread"].values())
+    per_vector = found["vector_bytes"] / 4
+    assert limits.arithmetic_limit_ms((1, 16, 10, 4), 9, found) == pytest.approx(
+        1e3 * 640 / per_vector * 9 / found["1 thread"]["multiply_adds"]
+    )
+    monkeypatch.setenv("CXX", "/bin/false")
+    assert "not_measured" in limits.measure_limits(1)
+    assert "LIMITS NOT MEASURED" in capsys.readouterr().out
+
+
+def test_a_way_that_differs_is_not_timed(load, monkeypatch):
+    agree, scans = load("_agree"), load("_scans")
+    right = scans.WAYS[scans.LOOP]
+    agree.assert_agree((2, 8, 5, 4), scans.BOTH, [scans.LOOP])
+
+    def wrong(**inputs):
+        return scans.plain_loop(**inputs | {"A": 1.001 * inputs["A"]})
+
+    monkeypatch.setitem(scans.WAYS, scans.LOOP, scans.Way(wrong, right.layout))
+    with pytest.raises(SystemExit, match="differs from the reference"):
+        agree.assert_agree((2, 8, 5, 4), scans.BOTH, [scans.LOOP])
+
+
+def test_a_model_can_run_on_another_scan_and_must_use_it(load):
+    models, scans = load("_models"), load("_scans")
+    model, images, _ = models.vim(8, 4, 1, 2)
+    with torch.no_grad():
+        expected = model(images)
+        with models.scanned_by(scans.LOOP):
+            found = model(images)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert not torch.equal(found, expected)
+    with pytest.raises(RuntimeError, match="nothing ran by 'plain loop'"), models.scanned_by(scans.LOOP):
+        pass
