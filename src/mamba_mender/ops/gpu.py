@@ -42,11 +42,15 @@ def tile_shape(width: int, state: int) -> tuple[int, int]:
     return min(LANES, _power_of_two(width)), _power_of_two(state)
 
 
+def warps(tile: tuple[int, int]) -> int:
+    """Choose how many warps share a tile."""
+    return min(16, max(1, tile[0] * tile[1] // (LANES * PER_THREAD)))
+
+
 def launch(name: str, programs: int, arguments: Sequence[Any], tile: tuple[int, int]) -> None:
     """Run a kernel of :mod:`mamba_mender.ops.gpu_code.scan` on the device of its first tensor."""
-    warps = min(16, max(1, tile[0] * tile[1] // (LANES * PER_THREAD)))
     with torch.cuda.device_of(_first_tensor(arguments)):
-        getattr(kernels(), name)[(programs,)](*arguments, *tile, num_warps=warps, enable_fp_fusion=True)
+        getattr(kernels(), name)[(programs,)](*arguments, *tile, num_warps=warps(tile), enable_fp_fusion=True)
 
 
 def _first_tensor(arguments: Any) -> Any:

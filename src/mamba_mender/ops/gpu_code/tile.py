@@ -42,8 +42,12 @@ def placed(inputs, here, sizes, CONSTANT_B: tl.constexpr, CONSTANT_C: tl.constex
     channel = group * sizes[1] + c
     across = state_offsets(here, sizes, 0)
     A = scaled(load(A, across, both, WORK), LOG2_E)
-    D, bias = load(D, channel, live, WORK), load(bias, channel, live, WORK)
-    initial = load(initial, state_offsets(here, sizes, batch), both, WORK)
+    # What may be None is assigned in tuples: by itself, Triton's compiler loses it.
+    D, bias, initial = (
+        load(D, channel, live, WORK),
+        load(bias, channel, live, WORK),
+        load(initial, state_offsets(here, sizes, batch), both, WORK),
+    )
     u, delta, z = places(u, batch, group, c), places(delta, batch, group, c), places(z, batch, group, c)
     B = load(B, across, both, WORK) if CONSTANT_B else places(B, batch, group, n)
     C = load(C, across, both, WORK) if CONSTANT_C else places(C, batch, group, n)
@@ -54,7 +58,7 @@ def placed(inputs, here, sizes, CONSTANT_B: tl.constexpr, CONSTANT_C: tl.constex
 def place(source, batch, group, row):
     """Point at rows of a sequence: where their first position lies, and how far it is to the next."""
     if source is None:
-        return None
+        return source
     else:
         pointer, by_batch, by_group, by_row, by_time = source
         return pointer + (batch * by_batch + group * by_group) + row * by_row, by_time
@@ -64,7 +68,7 @@ def place(source, batch, group, row):
 def places(pair, batch, group, row):
     """Point at rows of a sequence and of its slope."""
     if pair is None:
-        return None
+        return pair
     else:
         return place(pair[0], batch, group, row), place(pair[1], batch, group, row)
 
@@ -92,7 +96,7 @@ def matrix(known, p, alive, CONSTANT: tl.constexpr, WORK: tl.constexpr):
 def load(pair, offsets, mask, WORK: tl.constexpr):
     """Load a part of a dense tensor and of its slope."""
     if pair is None:
-        return None
+        return pair
     else:
         value = tl.load(pair[0] + offsets, mask=mask, other=0.0).to(WORK)
         if pair[1] is None:
