@@ -16,6 +16,8 @@ from _timing import interleave
 
 from mamba_mender.ops import cpu, cpu_scan
 
+LEAST, LONGEST = 5, 3.0  # measurements of one op, and the seconds after which they are enough
+
 
 class Stopwatch:
     """Stand in for the extension: run each kernel many times where the op runs it once, and keep what it took.
@@ -94,12 +96,16 @@ def against_limit(shapes: dict[str, Sizes], limits: dict[str, Any], *, rounds: i
 
 
 def own_times(call: Callable[[], None], rounds: int) -> tuple[float, float]:
-    """Give the median ms of an op, and of the kernel inside it; thread CPU time, so preemption is not in it."""
+    """Give the median ms of an op, and of the kernel inside it, in at most so many rounds.
+
+    It is thread CPU time, so preemption is not in it.
+    """
     taken = []
-    for _ in range(rounds + 1):
+    while len(taken) <= rounds and (len(taken) <= LEAST or sum(taken) < LONGEST):
         began = time.thread_time()
         call()
         taken.append(time.thread_time() - began)
+    rounds = len(taken) - 1  # the first is to warm up
     with watched(rounds) as stopwatch:
         call()
     if not stopwatch.taken:

@@ -176,6 +176,43 @@ def test_sums_over_channels_are_the_same_every_time(ladder, triton_device):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def scan_along(orders, rows, u, delta, A, B, C, D, delta_bias, initial_state):
+    """Scan each group along its path by the reference, put what it gives back into the grid's order, and add up."""
+    y, lasts, width = 0, [], u.shape[1]
+    grid = torch.arange(u.shape[2]).view(rows, -1)
+    for group, order in enumerate(orders):
+        path = (grid.T if order >= 2 else grid).flatten()
+        path = path.flip(0) if order % 2 else path
+        own = slice(group * width, (group + 1) * width)
+        sequences = (u[..., path], delta[:, own][..., path], A[own], B[:, [group]][..., path], C[:, [group]][..., path])
+        out, last = slow_scan(*sequences, D[own], None, delta_bias[own], initial_state[:, own], True, False)
+        y, lasts = y + out[..., path.argsort()], [*lasts, last]
+    return y, torch.cat(lasts, dim=1)
+
+
+@pytest.mark.parametrize(("orders", "rows"), [([0, 1, 2, 3], 2), ([3, 2], 3), ([2], 3)], ids=str)
+def test_a_grid_is_scanned_in_the_order_of_each_group(ladder, triton_device, orders, rows):
+    inputs = ladder.scan_inputs(2, 2 * len(orders), 6, 2, groups=len(orders))
+    del inputs["z"]
+    inputs["u"] = inputs["u"][:, :2].contiguous()
+    names = ("u", "delta", "A", "B", "C", "D", "delta_bias", "initial_state")
+
+    def run(**tensors):
+        moved = [tensors[name].to(triton_device) for name in names]
+        y, last = gpu_scan.cross_selective_scan(*moved, True, orders, rows)
+        return y.cpu(), last.cpu()
+
+    expected = ladder.derivatives(lambda **tensors: scan_along(orders, rows, *(tensors[n] for n in names)), inputs)
+    ladder.assert_agree(ladder.derivatives(run, inputs), expected, ladder.exact)
+
+
+def test_more_orders_than_fit_into_a_number_are_refused(ladder, triton_device):
+    u, delta, matrix = torch.ones(1, 1, 4), torch.ones(1, 32, 4), torch.ones(1, 32, 1, 4)
+    tensors = [t.to(triton_device) for t in (u, delta, -torch.ones(32, 1), matrix, matrix)]
+    with pytest.raises(ValueError, match="cross_selective_scan: backend 'triton' takes at most 31 groups, got 32"):
+        gpu_scan.cross_selective_scan(*tensors, None, None, None, True, [0] * 32, 2)
+
+
 @pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 def test_two_halves_make_a_whole(ladder, triton_device, reverse):
     inputs, run = ladder.scan_inputs(1, 3, 11, 2), scan(triton_device, reverse=reverse)

@@ -26,10 +26,12 @@ def derivatives(multiply, x, weight, cotangent, tangents):
 
 
 @onednn
+@pytest.mark.parametrize("worth", [0, 1 << 40], ids=["onednn", "default"])
 @pytest.mark.parametrize("of_weight", LAYOUTS)
 @pytest.mark.parametrize("of_x", LAYOUTS)
 @pytest.mark.parametrize("sizes", [(3, 5), (33, 8), (12, 40)], ids=str)
-def test_equals_the_exact_product_to_second_order(multiply, of_x, of_weight, sizes):
+def test_equals_the_exact_product_to_second_order(multiply, of_x, of_weight, sizes, worth, monkeypatch):
+    monkeypatch.setattr(module, "WORTH", worth)
     inner, outer = sizes
     x, weight = LAYOUTS[of_x](2, 7, inner), LAYOUTS[of_weight](outer, inner)
     rest = [torch.randn(2, 7, outer), (torch.randn(2, 7, inner), torch.randn(outer, inner))]
@@ -52,6 +54,13 @@ def test_gives_only_what_is_asked_for(multiply):
 def test_operator_contract(multiply):
     x, weight = torch.randn(2, 3, 4, requires_grad=True), torch.randn(5, 4, requires_grad=True)
     torch.library.opcheck(torch.ops.mamba_mender.linear.default, (x, weight))
+
+
+def test_a_compiled_call_takes_the_op_at_any_size(calls):
+    torch.compiler.reset()
+    x, weight = torch.randn(2, 64), torch.randn(64, 64)
+    assert_close(torch.compile(linear, backend="eager")(x, weight), x @ weight.T)
+    assert calls == [x.shape]
 
 
 @onednn

@@ -1,8 +1,9 @@
 """The normalisation of a Mamba block."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mamba_mender.ops.norm import rms_norm
 
 
 class RMSNorm(nn.Module):
@@ -31,7 +32,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         dtype = torch.promote_types(torch.promote_types(x.dtype, self.weight.dtype), torch.float32)
-        normed = F.rms_norm(x.to(dtype), self.weight.shape, self.weight.to(dtype), self.eps)
+        normed = rms_norm(x.to(dtype), self.weight.to(dtype), self.eps)
         return normed.to(self.weight.dtype)
 
     def extra_repr(self) -> str:

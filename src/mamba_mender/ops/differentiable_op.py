@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_PLAIN = {Tensor, torch.nn.Parameter, type(None), bool, int, list}  # a list is of numbers
+_PLAIN = {Tensor, torch.nn.Parameter, type(None), bool, int, float, list}  # a list is of numbers
 
 
 def differentiable_op(

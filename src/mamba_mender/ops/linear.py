@@ -50,14 +50,20 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
         and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and x.dim() > 1
-        and x.numel() * weight.shape[0] >= WORTH
         and not torch.is_autocast_enabled("cpu")
+        and (torch.compiler.is_compiling() or _is_worth_it(x, weight))  # a graph must not depend on the batch size
     ):
         return product(x, weight)
     return F.linear(x, weight)
 
 
+def _is_worth_it(x: Tensor, weight: Tensor) -> bool:
+    return x.numel() * weight.shape[0] >= WORTH
+
+
 def _run(x: Tensor, weight: Tensor) -> Tensor:
+    if not _is_worth_it(x, weight):
+        return x @ weight.t()
     return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
 
 

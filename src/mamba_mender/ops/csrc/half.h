@@ -47,16 +47,19 @@ INLINE vhalf to_float16(vfloat x) {
 // How vectors of S are read from and written to memory that holds one kind of element.
 template <class S, int64_t KIND> struct Element {
   typedef S type;
+  static INLINE S scalar(S x) { return x; }
   static INLINE Vector<S> load(const S* p) { return ISA::load(p); }
   static INLINE void store(S* p, Vector<S> v) { ISA::store(p, v); }
 };
 template <> struct Element<float, BFLOAT16> {
   typedef uint16_t type;
+  static INLINE float scalar(type x) { return from_bfloat16(vhalf{} + x)[0]; }
   static INLINE vfloat load(const type* p) { return from_bfloat16(*(const vhalf_anywhere*)p); }
   static INLINE void store(type* p, vfloat v) { *(vhalf_anywhere*)p = to_bfloat16(v); }
 };
 template <> struct Element<float, FLOAT16> {
   typedef uint16_t type;
+  static INLINE float scalar(type x) { return from_float16(vhalf{} + x)[0]; }
   static INLINE vfloat load(const type* p) { return from_float16(*(const vhalf_anywhere*)p); }
   static INLINE void store(type* p, vfloat v) { *(vhalf_anywhere*)p = to_float16(v); }
 };

@@ -55,6 +55,7 @@ std::vector<std::string> instruction_sets() {
 }
 
 void bind_updates(nb::module_&);
+void bind_norms(nb::module_&);
 
 namespace {
 
@@ -169,6 +170,7 @@ NB_MODULE(_C, m) {
   m.attr("CHUNK") = CHUNK;
   m.def("instruction_sets", &instruction_sets, "Instruction sets this processor can run, best first.");
   bind_updates(m);
+  bind_norms(m);
   m.def("scan_float", &run_scan<float>);
   m.def("scan_double", &run_scan<double>);
   m.def("conv_float", &run_conv<float>);

@@ -55,12 +55,14 @@ static Coefficients<T> pack(const Matrix<S>& m, S* to, int64_t b, int64_t g, con
     }
     with_element<S>(v.kind, [&](auto element) {
       typedef decltype(element) E;
-      const auto* p = (const typename E::type*)v.at(b, g, 0);
-      for (int t = 0; t < steps; ++t)
-        for (int64_t n = 0; n < N; n += LANES<S>) {
-          const int lanes = int(least(LANES<S>, N - n));
-          store_lanes(row + t * N + n, gather<E, S>(p + places.at[t] * v.time + n * v.channel, v.channel, lanes), lanes);
-        }
+      for (int t = 0; t < steps; ++t) {
+        const auto* p = (const typename E::type*)v.at(b, g, 0) + places.at[t] * v.time;
+        S* to = row + t * N;
+        int64_t n = 0;
+        if (v.channel == 1)
+          for (; n + LANES<S> <= N; n += LANES<S>) store(to + n, E::load(p + n));
+        for (; n < N; ++n) to[n] = E::scalar(p[n * v.channel]);
+      }
     });
   }
   return c;

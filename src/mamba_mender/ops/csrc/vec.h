@@ -75,6 +75,9 @@ INLINE vint32 root_of_two(vint32 k) {
 #endif
 
 INLINE vfloat exp2_units(vfloat x) {
+#if VECTOR_BYTES > 16
+  asm("" : "+v"(x));  // x is a product: fused into both uses it would burden the multipliers, and adders are free
+#endif
   const vfloat shifted = x + 12582912.0f;  // 1.5 * 2^23: rounds to a whole number in the low bits
   const vfloat f = x - (shifted - 12582912.0f);
 #if VECTOR_BYTES > 16
@@ -114,6 +117,12 @@ INLINE vfloat exp2_clamped(vfloat x) {
 }
 INLINE vfloat exp2(vfloat x) { return exp2_clamped(x * float(ROOTS)); }
 
+// 2^x within 2^-125 and 2^127, for sums with 1, which makes no difference beyond.
+INLINE vfloat exp2_limited(vfloat x) {
+  return exp2_units(at_most(vfloat{} + 127.0f * ROOTS, at_least(vfloat{} - RANGE, x * float(ROOTS))));
+}
+INLINE vfloat exp2_negative(vfloat x) { return exp2_units(at_least(vfloat{} - RANGE, x * float(ROOTS))); }
+
 // Taylor to degree 12: the remainder on [-1/2, 1/2] is below 2e-16.
 INLINE vdouble exp2(vdouble x) {
   const double c[] = {1.0,
@@ -141,6 +150,8 @@ INLINE vdouble exp2(vdouble x) {
 }
 INLINE vdouble exp2_units(vdouble x) { return exp2(x); }
 INLINE vdouble exp2_clamped(vdouble x) { return exp2(x); }
+INLINE vdouble exp2_limited(vdouble x) { return exp2(x); }
+INLINE vdouble exp2_negative(vdouble x) { return exp2(x); }
 
 INLINE vfloat magnitude(vfloat x) { return (vfloat)((vint32)x & 0x7fffffff); }
 INLINE vdouble magnitude(vdouble x) { return (vdouble)((vint64)x & 0x7fffffffffffffff); }
@@ -186,7 +197,7 @@ template <class V> INLINE Dual<V> exp2_clamped(Dual<V> x) {
   return {y, y * x.slope * (S)(LN2 / UNITS<S>)};
 }
 
-template <class V> INLINE V sigmoid_of(V x) { return 1 / (1 + exp2(x * (typename ScalarOf<V>::type)-LOG2E)); }
+template <class V> INLINE V sigmoid_of(V x) { return 1 / (1 + exp2_limited(x * (typename ScalarOf<V>::type)-LOG2E)); }
 INLINE vfloat sigmoid(vfloat x) { return sigmoid_of(x); }
 INLINE vdouble sigmoid(vdouble x) { return sigmoid_of(x); }
 template <class V> INLINE Dual<V> sigmoid(Dual<V> x) {
@@ -210,7 +221,7 @@ INLINE vdouble log1p(vdouble e) {
 // softplus and its derivative; above 20 the identity, as in torch.
 template <class V> INLINE void softplus_of(V x, V& value, V& slope) {
   typedef typename ScalarOf<V>::type S;
-  const V e = exp2(magnitude(x) * (S)-LOG2E), r = 1 / (1 + e);
+  const V e = exp2_negative(magnitude(x) * (S)-LOG2E), r = 1 / (1 + e);
   const V positive = x > 0 ? x : V{};
   value = x > 20 ? x : positive + log1p(e);
   slope = x > 20 ? V{} + 1 : (x >= 0 ? r : e * r);
