@@ -63,8 +63,8 @@ def test_a_gpu_runs_triton_and_never_mamba_ssm_unless_named(installed, monkeypat
     assert backends._default("selective_scan", "cuda") == "triton"
     monkeypatch.setattr("mamba_mender.ops.gpu.is_installed", lambda: False)
     assert available_backends("cuda") == ["mamba_ssm", "reference"]
+    backends._default.cache_clear()
     with pytest.warns(UserWarning, match="slow reference; .*'triton' because triton is not installed; pip install tri"):
-        backends._default.cache_clear()
         assert backends._default("selective_scan", "cuda") == "reference"
 
 

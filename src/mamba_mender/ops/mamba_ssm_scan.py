@@ -40,13 +40,13 @@ def selective_scan(
     dtypes = {t.dtype for t in (u, delta, B, C, z) if t is not None and t.dim() > 2}
     dtype = u.dtype if len(dtypes) == 1 else torch.float32  # the kernel wants one for all sequences
     u_in, delta, z, B, C = (_sequence(t, dtype, reverse) for t in (u, delta, z, B, C))
-    A, D, delta_bias = (None if t is None else t.float().contiguous() for t in (A, D, delta_bias))
-    y, last = _Scan.apply(delta_softplus, u_in, delta, A, B, C, D, z, delta_bias)
+    rates, D, delta_bias = (None if t is None else t.float().contiguous() for t in (A, D, delta_bias))
+    y, last = _Scan.apply(delta_softplus, u_in, delta, rates, B, C, D, z, delta_bias)
     return (y.flip(-1) if reverse else y).to(u.dtype), last
 
 
-def _refuse_what_it_lacks(tensors: tuple[Tensor | None, ...], initial_state: Tensor | None) -> None:
-    A, B, C = (t for t in tensors[2:5] if t is not None)
+def _refuse_what_it_lacks(tensors: tuple[Any, ...], initial_state: Tensor | None) -> None:
+    A, B, C = tensors[2:5]
     groups = {matrix.shape[1] if matrix.dim() == 4 else 1 for matrix in (B, C)}
     lacks = {
         "an initial state": initial_state is not None,
