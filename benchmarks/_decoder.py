@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mamba_mender.ops import causal_conv1d_update, selective_state_update
+from mamba_mender.ops.linear import linear
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns that its loop is slow, which is known here
 WIDTH, STATE, EPS = 4, 16, 1e-5  # taps of the convolution, states of a channel, of the norms
@@ -85,13 +86,13 @@ class Decoder:
         hidden = self.embeddings[token : token + 1].float()
         for layer, (past, state) in zip(self.layers, self.states, strict=True):
             normed = F.rms_norm(hidden, (dim,), layer["norm.weight"].float(), EPS).to(dtype)
-            x, z = F.linear(normed, layer["in_proj.weight"]).chunk(2, dim=-1)
+            x, z = linear(normed, layer["in_proj.weight"]).chunk(2, dim=-1)
             x = causal_conv1d_update(x, past, layer["conv1d.weight"], layer["conv1d.bias"], "silu")
-            dt, B, C = F.linear(x, layer["x_proj.weight"]).split([self.sizes.rank, STATE, STATE], dim=-1)
-            dt, bias = F.linear(dt, layer["dt_proj.weight"]), layer["dt_proj.bias"]
+            dt, B, C = linear(x, layer["x_proj.weight"]).split([self.sizes.rank, STATE, STATE], dim=-1)
+            dt, bias = linear(dt, layer["dt_proj.weight"]), layer["dt_proj.bias"]
             y = selective_state_update(state, x, dt, layer["A"], B, C, layer["D"], z, bias, dt_softplus=True)
-            hidden = hidden + F.linear(y, layer["out_proj.weight"])
-        return F.linear(F.rms_norm(hidden, (dim,), self.norm.float(), EPS).to(dtype), self.embeddings)
+            hidden = hidden + linear(y, layer["out_proj.weight"])
+        return linear(F.rms_norm(hidden, (dim,), self.norm.float(), EPS).to(dtype), self.embeddings)
 
     def bytes_read(self) -> int:
         """Count the bytes of weights that one token needs: all of them, because the head is the embeddings."""

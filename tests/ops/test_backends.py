@@ -26,6 +26,7 @@ def not_built(monkeypatch):
     ("where", "table"),
     {
         "selective_scan": kernels.SCAN,
+        "cross_selective_scan": kernels.CROSS_SCAN,
         "causal_conv1d": kernels.CONV,
         "selective_state_update": kernels.STATE_UPDATE,
         "causal_conv1d_update": kernels.CONV_UPDATE,

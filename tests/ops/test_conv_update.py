@@ -201,6 +201,7 @@ BAD = {
     "zero length": (lambda s: {"x": s["x"][..., :0]}, r"needs a length and a width above 0"),
     "zero width": (lambda s: {"weight": s["weight"][:, :0]}, r"needs a length and a width above 0"),
     "activation": (lambda s: {"activation": "relu"}, r"activation must be None or 'silu', got 'relu'"),
+    "quarters": (lambda s: {"x": s["x"].to(torch.float8_e5m2)}, r"cannot compute with \['torch.float8_e5m2'\]"),
     "whole numbers": (lambda s: {"x": s["x"].long()}, r"must be real floating point, got .*torch.int64"),
 }
 

@@ -101,6 +101,48 @@ def test_nan_comes_out_where_it_comes_out_of_the_reference(ladder, kernel, name)
         assert torch.equal(found[key].isnan(), expected[key].isnan()), key
 
 
+HALVES = {torch.bfloat16: 4e-3, torch.float16: 5e-4}  # relative rounding error
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+@pytest.mark.parametrize("layout", ["channel-first", "channel-last", "sliced", "expanded"])
+def test_half_precision_is_rounded_once_on_its_way_out(ladder, kernel, dtype, layout):
+    for channels, length, width, settings in [(37, 70, 4, {}), (16, 33, 3, {"reverse": True}), (1, 5, 7, {})]:
+        inputs = {name: t.float() for name, t in ladder.conv_inputs(2, channels, length, width).items()}
+        halved = inputs | {"x": ladder.lay(inputs["x"].to(dtype), layout)}
+        wide = inputs | {"x": halved["x"].float()}
+        found, expected = (conv(kernel, **settings)(**tensors) for tensors in (halved, wide))
+        assert found.dtype == dtype
+        assert found.stride() == expected.stride()
+        assert torch.equal(found, expected.to(dtype))
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+def test_derivatives_in_half_precision(ladder, kernel, dtype):
+    inputs = {name: t.float() for name, t in ladder.conv_inputs(2, 37, 70).items()}
+    inputs["x"] = inputs["x"].to(dtype)
+    exact, halved = {}, {}
+    for tensors, of in ((exact, {name: t.double() for name, t in inputs.items()}), (halved, inputs)):
+        leaves = {name: t.clone().requires_grad_() for name, t in of.items()}
+        y = conv(kernel)(**leaves)
+        weight = torch.cos(torch.arange(y.numel())).view(y.shape).to(dtype).to(y.dtype)
+        first = torch.autograd.grad(y, list(leaves.values()), weight, create_graph=True)
+        scalar = sum(gradient.double().square().sum() for gradient in first)
+        second = torch.autograd.grad(scalar, list(leaves.values()))
+        for order, gradients in (("d", first), ("dd", second)):
+            tensors |= {f"{order} {name}": t.detach() for name, t in zip(leaves, gradients, strict=True)}
+    assert all(tensor.dtype == inputs[name.split()[1]].dtype for name, tensor in halved.items())
+    ladder.assert_agree(halved, exact, (0, HALVES[dtype], 3 * HALVES[dtype]))
+    assert (halved["d weight"] - exact["d weight"]).norm() < 1e-5 * exact["d weight"].norm()
+
+
+def test_opcheck_in_half_precision(ladder):
+    inputs = {name: t.float().requires_grad_() for name, t in ladder.conv_inputs(channels=17, length=35).items()}
+    x, grad = (torch.randn(2, 17, 35, dtype=torch.bfloat16, requires_grad=True) for _ in range(2))
+    opcheck(OPS.conv_forward.default, (x, inputs["weight"], inputs["bias"], True, 3, False))
+    opcheck(OPS.conv_backward.default, (grad, x, inputs["weight"], inputs["bias"], True, 3, False))
+
+
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
 def test_opcheck(ladder, bias):
     inputs = [tensor.requires_grad_() for tensor in ladder.conv_inputs(channels=17, length=35, bias=bias).values()]

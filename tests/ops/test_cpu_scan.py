@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.library import opcheck
 
-from mamba_mender.ops import cpu, cpu_scan, kernels, selective_scan
+from mamba_mender.ops import cpu, cpu_scan, kernels, scan_memory, selective_scan
 
 OPS = torch.ops.mamba_mender
 
@@ -127,6 +127,112 @@ def test_the_number_of_threads_changes_no_bit(ladder, kernel, shape):
         torch.set_num_threads(before)
     for name, tensor in found[0].items():
         assert all(torch.equal(tensor, other[name]) for other in found[1:]), name
+
+
+@pytest.fixture
+def many_cores(monkeypatch):
+    """Let a machine of many cores cut short sequences into segments, and count how many there are."""
+    monkeypatch.setattr(scan_memory.os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(scan_memory, "SEGMENT", 40)
+    return lambda inputs: scan_memory.sizes_of(list(inputs.values())).segments
+
+
+@pytest.mark.parametrize("constant", ["", "B", "BC"], ids=["selective", "constant B", "constant"])
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+def test_segments_make_a_whole(ladder, kernel, many_cores, constant, reverse):
+    inputs = ladder.scan_inputs(1, 19, 333, 5, constant=constant)
+    assert many_cores(inputs) == 8
+    expected = ladder.derivatives(scan("reference", reverse=reverse), inputs)
+    ladder.assert_agree(ladder.derivatives(scan(kernel, reverse=reverse), inputs), expected, ladder.exact)
+    found = ladder.derivatives(scan(kernel, reverse=reverse), inputs, torch.float32)
+    ladder.assert_agree(found, expected, (1e-5, 1e-4, 1e-3))
+
+
+def test_segments_only_where_cores_would_idle(ladder, many_cores):
+    assert many_cores(ladder.scan_inputs(4, 33, 333)) == 1
+    assert many_cores(ladder.scan_inputs(1, 16, 79)) == 1
+
+
+def test_the_number_of_threads_changes_no_bit_of_segments(ladder, kernel, many_cores):
+    inputs, before, found = ladder.scan_inputs(2, 16, 333, 8), torch.get_num_threads(), []
+    assert many_cores(inputs) == 8
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(ladder.derivatives(scan(kernel), inputs, torch.float32))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(tensor, found[1][name]) for name, tensor in found[0].items())
+
+
+HALVES = {torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11}  # with the largest relative rounding error
+
+
+def in_half(inputs, dtype, leave=()):
+    """Bring sequences to half precision, and the rest to float32; every number is then what float64 holds too."""
+    sequences = {name for name in ("u", "delta", "B", "C", "z") if inputs.get(name) is not None} - set(leave)
+    rest = {name: tensor.float() for name, tensor in inputs.items()}
+    return rest | {name: ladder_cast(inputs[name], dtype) for name in sequences if inputs[name].dim() > 2}
+
+
+def ladder_cast(tensor, dtype):
+    cast = torch.empty_strided(tensor.shape, tensor.stride(), dtype=dtype)
+    return cast.copy_(tensor)
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+@pytest.mark.parametrize("layout", ["channel-last", "channel-first", "sliced"])
+@pytest.mark.parametrize("leave", [(), ("delta",), ("u", "C")], ids=["all", "delta exact", "u and C exact"])
+def test_half_precision_rounds_only_results(ladder, kernel, dtype, layout, leave):
+    inputs = in_half(ladder.scan_inputs(channels=37, length=45, layout=layout), dtype, leave)
+    leaves = {name: tensor.requires_grad_() for name, tensor in inputs.items()}
+    exact = {name: tensor.detach().double().requires_grad_() for name, tensor in inputs.items()}
+    found, expected = scan(kernel)(**leaves), scan("reference")(**exact)
+    assert (found[0].dtype, found[1].dtype) == (inputs["u"].dtype, torch.float32)
+    weight = torch.randn(found[0].shape).to(dtype)
+    for outputs, by in ((found, leaves), (expected, exact)):
+        loss = (outputs[0] * weight.to(outputs[0].dtype)).sum() + outputs[1].sin().sum()
+        by["gradients"] = torch.autograd.grad(loss, list(by.values()))
+    pairs = [*zip(found, expected, strict=True), *zip(leaves["gradients"], exact["gradients"], strict=True)]
+    for mine, right in pairs:
+        bound = HALVES.get(mine.dtype, 1e-5)
+        assert mine.shape == right.shape
+        # an element is off by its own rounding, and by float32's against the largest
+        assert ((mine.double() - right).abs() <= bound * right.abs() + 1e-5 * right.abs().max()).all()
+
+
+def test_half_precision_is_read_without_a_copy(ladder, monkeypatch):
+    seen, run = {}, cpu_scan._run
+    monkeypatch.setattr(cpu_scan, "_run", lambda *args: (seen.update(args[-1]), run(*args)))
+    inputs = in_half(ladder.scan_inputs(layout="channel-last"), torch.bfloat16)
+    scan("cpu")(**inputs)
+    for name in ("u", "delta", "B", "C", "z"):
+        assert seen[name][0] == inputs[name].data_ptr(), name
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+def test_special_halves_survive(kernel, dtype):
+    """Infinities, NaN, zeros of both signs and numbers below the smallest normal one go in and out unchanged."""
+    tiny, largest = torch.finfo(dtype).smallest_normal, torch.finfo(dtype).max
+    row = torch.tensor([0.0, -0.0, tiny / 2, -tiny / 4, largest, -largest, torch.inf, -torch.inf, torch.nan, 1.0])
+    u = row.to(dtype).repeat(2)[None, :, None]  # 20 channels: a whole tile, and a part of one
+    zero = torch.zeros(1, 1, 1, dtype=dtype)
+    y = selective_scan(u, torch.zeros_like(u), -torch.ones(20, 1), zero, zero, torch.ones(20), backend=kernel)
+    kept = torch.tensor([i % 10 not in (6, 7, 8) for i in range(20)])  # infinity times a step of 0 is NaN
+    assert torch.equal(y[0, kept, 0], u[0, kept, 0])
+    assert y[0, ~kept, 0].isnan().all()
+
+
+def test_second_order_of_halves_is_that_of_float32(ladder):
+    inputs = in_half(ladder.scan_inputs(channels=5, length=40), torch.bfloat16)
+    found = []
+    for cast in (lambda t: t, lambda t: t.float()):
+        leaves = [cast(t).requires_grad_() for t in inputs.values()]
+        _, last = scan("cpu")(**dict(zip(inputs, leaves, strict=True)))
+        first = torch.autograd.grad(last.sum(), leaves[0], create_graph=True)[0]
+        found.append(torch.autograd.grad(first.sum(), leaves[1])[0])
+    assert found[0].dtype == torch.bfloat16
+    torch.testing.assert_close(found[0], found[1].bfloat16())
 
 
 EXTREMES = {

@@ -206,6 +206,15 @@ def test_a_grid_is_scanned_in_the_order_of_each_group(ladder, triton_device, ord
     ladder.assert_agree(ladder.derivatives(run, inputs), expected, ladder.exact)
 
 
+def test_what_groups_share_is_summed_in_float32(ladder, triton_device):
+    inputs = ladder.scan_inputs(1, 4, 4, 2, groups=2, optional=False)
+    u, delta, A, B, C = (inputs[name].to(triton_device, torch.bfloat16) for name in NAMES[:5])
+    u = u[:, :2].clone().requires_grad_()
+    y, _ = gpu_scan.cross_selective_scan(u, delta, A, B, C, None, None, None, True, [0, 3], 2)
+    y.sum().backward()
+    assert (y.dtype, u.grad.dtype) == (torch.float32, torch.bfloat16)
+
+
 def test_more_orders_than_fit_into_a_number_are_refused(ladder, triton_device):
     u, delta, matrix = torch.ones(1, 1, 4), torch.ones(1, 32, 4), torch.ones(1, 32, 1, 4)
     tensors = [t.to(triton_device) for t in (u, delta, -torch.ones(32, 1), matrix, matrix)]

@@ -28,6 +28,7 @@ def causal_conv1d(
 
     Args:
         x: input, (batch, channels, length); any strides, channel-last memory preferred.
+            Half precision is convolved in float32, and its gradient is in x's dtype.
         weight: taps, (channels, width).
         bias: added before the activation, (channels).
         activation: "silu" or None.
@@ -61,4 +62,5 @@ def causal_conv1d(
     kernel = kernels.CONV[name]
     dtype = torch.float64 if any(t.dtype == torch.float64 for t in given) else torch.float32
     taps = None if bias is None else bias.to(dtype)
-    return kernel(x.to(dtype), weight.to(dtype), taps, activation == "silu", symmetric, reverse).to(x.dtype)
+    wide = x.to(dtype) if dtype == torch.float64 else x  # half precision is for the kernel to widen
+    return kernel(wide, weight.to(dtype), taps, activation == "silu", symmetric, reverse).to(x.dtype)

@@ -5,14 +5,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mamba_mender.ops.cpu import address, channel_last, extension, instruction_set, output_address, threads_for
+from mamba_mender.ops.cpu import (
+    KINDS,
+    address,
+    channel_last,
+    extension,
+    instruction_set,
+    output_address,
+    threads_for,
+)
 from mamba_mender.ops.differentiable_op import differentiable_op
 
 
 def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, symmetric: bool, reverse: bool) -> Tensor:
-    """Run the C++ kernel; see :func:`mamba_mender.ops.causal_conv1d`."""
+    """Run the C++ kernel; see :func:`mamba_mender.ops.causal_conv1d`.
+
+    x may be half precision beside a float32 weight and bias: it, y and its gradient are then read and written as such.
+    """
     left = (weight.shape[1] - 1) // 2 if symmetric else weight.shape[1] - 1
-    return conv_forward(x, weight, bias, silu, left, reverse)
+    known = x if x.dtype in KINDS else x.to(weight.dtype)
+    return conv_forward(known, weight, bias, silu, left, reverse).to(x.dtype)
 
 
 def _run_forward(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, left: int, reverse: bool) -> Tensor:
@@ -35,7 +47,7 @@ def _run_backward(
     grad_x, shares, bias_shares = _gradient_memory(x, weight)
     memory = _inputs(x, weight, bias) | _outputs(grad_x, shares, bias_shares) | {"grad_y": address(grad_y)}
     _run("backward", x, weight, (silu, left, reverse), memory)
-    return grad_x, shares.sum(0).t().contiguous(), x.new_empty(0) if bias is None else bias_shares.sum(0)
+    return grad_x, shares.sum(0).t().contiguous(), weight.new_empty(0) if bias is None else bias_shares.sum(0)
 
 
 def _fake_backward(grad_y, x, weight, bias, silu, left, reverse):
@@ -64,7 +76,7 @@ def _run_second(
     memory = _inputs(x, weight, bias) | _inputs(tangent_x, tangent_weight, tangent_bias, "'")
     memory |= _outputs(grad_x, shares, bias_shares) | {"grad_y": address(grad_y), "y": output_address(y)}
     _run("second", x, weight, (silu, left, reverse), memory)
-    return y, grad_x, shares.sum(0).t().contiguous(), x.new_empty(0) if bias is None else bias_shares.sum(0)
+    return y, grad_x, shares.sum(0).t().contiguous(), weight.new_empty(0) if bias is None else bias_shares.sum(0)
 
 
 def _fake_second(tangent_x, tangent_weight, tangent_bias, grad_y, x, weight, bias, silu, left, reverse):
@@ -145,8 +157,8 @@ def _gradient_memory(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]
     batch, channels, _ = x.shape
     return (
         channel_last(x, *x.shape),
-        x.new_empty(batch, weight.shape[1], channels),
-        x.new_empty(batch, channels),
+        weight.new_empty(batch, weight.shape[1], channels),
+        weight.new_empty(batch, channels),
     )
 
 
@@ -154,8 +166,8 @@ def _gradient_fakes(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Ten
     channels, width = weight.shape
     return (
         channel_last(x, *x.shape),
-        x.new_empty(channels, width),
-        x.new_empty(0) if bias is None else x.new_empty(channels),
+        weight.new_empty(channels, width),
+        weight.new_empty(0) if bias is None else weight.new_empty(channels),
     )
 
 
@@ -163,6 +175,6 @@ def _run(which: str, x: Tensor, weight: Tensor, how: tuple[bool, int, bool], mem
     if x.shape[0] == 0 or x.shape[1] == 0:
         return
     silu, left, reverse = how
-    kernel = extension().conv_double if x.dtype == torch.float64 else extension().conv_float
+    kernel = extension().conv_double if weight.dtype == torch.float64 else extension().conv_float
     sizes = (*x.shape, weight.shape[1], left)
     kernel(instruction_set(), which, threads_for(x.numel() * 4), sizes, silu, reverse, memory)

@@ -86,9 +86,9 @@ class ScanMemory:
         return sequence, by_batch, by_group, by_row, by_time
 
     def joined(self, sequence: Tensor, like: Tensor) -> Tensor:
-        """Bring such a sequence to the shape of its input: sum it over the groups that share it, or string them up."""
+        """Bring such a sequence to the shape of u, or of another: summed over the groups that share it, or in a row."""
         if like.shape[1] != self.channels:
-            return sequence.sum(2).to(like.dtype).transpose(1, 2)
+            return sequence.sum(2).transpose(1, 2)
         return sequence.view(self.batch, self.length, self.channels).transpose(1, 2)
 
     def last(self) -> Tensor:
@@ -130,7 +130,7 @@ class ScanMemory:
 
     def _finished(self, i: int, gradient: Tensor, like: Tensor) -> Tensor:
         if i in SEQUENCES:
-            return self.joined(gradient, like)
+            return self.joined(gradient, like).to(like.dtype)
         if i in MATRICES and like.dim() == 4:  # (batch, groups, blocks, length, state)
             gradient = gradient.sum(2) if self.blocks != 1 else gradient[:, :, 0]
             return gradient.to(like.dtype).transpose(2, 3)

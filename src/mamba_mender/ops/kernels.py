@@ -12,6 +12,13 @@ SCAN: dict[Backend, Callable[..., Any]] = {
     "mamba_ssm": mamba_ssm_scan.selective_scan,
     "reference": reference.selective_scan,
 }
+CROSS_SCAN: dict[Backend, Callable[..., Any]] = {
+    "cpu": cpu_scan.cross_selective_scan,
+    "triton": gpu_scan.cross_selective_scan,
+    "reference": reference.cross_selective_scan,
+}
+# Scans that read u, delta, B, C and z in half precision as it is.
+READS_HALVES: frozenset[Backend] = frozenset({"cpu", "triton", "mamba_ssm"})
 CONV: dict[Backend, Callable[..., Any]] = {"cpu": cpu_conv.causal_conv1d, "reference": reference.causal_conv1d}
 STATE_UPDATE: dict[Backend, Callable[..., Any]] = {
     "reference": reference.selective_state_update,

@@ -11,6 +11,8 @@ from mamba_mender.ops.differentiable_op import differentiable_op
 
 WORTH = 1 << 22  # multiplications from which the faster product outweighs the dearer call
 
+NARROW = 256  # columns up to which a gradient is worth turning
+
 
 def _onednn_wins() -> bool:
     """Say whether oneDNN multiplies float32 faster than torch's default here.
@@ -82,9 +84,13 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
 
 
 def _of_weight(grad: Tensor, x: Tensor) -> Tensor:
-    """Return grad.T @ x over all positions; the longer side becomes the columns, which are what vectors run along."""
+    """Return grad.T @ x over all positions.
+
+    The longer side becomes the columns, which are what vectors run along, unless turning a large result
+    back, as the weight's layout demands, would cost more.
+    """
     grad, x = grad.flatten(0, -2).t(), x.flatten(0, -2).t()
-    return product(grad, x) if grad.shape[0] <= x.shape[0] else product(x, grad).t()
+    return product(grad, x) if grad.shape[0] <= x.shape[0] or x.shape[0] > NARROW else product(x, grad).t()
 
 
 product = differentiable_op("mamba_mender::linear", _run, _fake, _save, _backward)

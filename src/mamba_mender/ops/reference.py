@@ -45,17 +45,48 @@ def selective_scan(
     return y.flip(-1) if reverse else y, states[..., -1]
 
 
+def cross_selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    delta_bias: Tensor | None,
+    initial_state: Tensor | None,
+    delta_softplus: bool,
+    orders: list[int],
+    rows: int,
+) -> tuple[Tensor, Tensor]:
+    """Reorder, scan and put back each direction in turn; see :func:`mamba_mender.ops.cross_selective_scan`."""
+    y, states, grid = torch.zeros_like(u), [], torch.arange(u.shape[-1], device=u.device).view(rows, -1)
+    for k, order in enumerate(orders):  # 0 row, 1 row reversed, 2 column, 3 column reversed
+        own = slice(k * u.shape[1], (k + 1) * u.shape[1])
+        visit = (grid.t() if order & 2 else grid).flatten()
+        visit = visit.flip(0) if order & 1 else visit
+        put_back = visit.argsort()
+        step, write, read = delta[:, own][..., visit], B[:, k : k + 1][..., visit], C[:, k : k + 1][..., visit]
+        skip, bias = (None if t is None else t[own] for t in (D, delta_bias))
+        initial = None if initial_state is None else initial_state[:, own]
+        part, last = selective_scan(
+            u[..., visit], step, A[own], write, read, skip, None, bias, initial, delta_softplus, False
+        )
+        y, states = y + part[..., put_back], [*states, last]
+    return y, torch.cat(states, dim=1)
+
+
 def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, symmetric: bool, reverse: bool) -> Tensor:
     """Convolve each channel by its own taps; see :func:`mamba_mender.ops.causal_conv1d`."""
     width = weight.shape[1]
     left = (width - 1) // 2 if symmetric else width - 1
+    dtype, x = x.dtype, x.to(weight.dtype)
     if reverse:
         x = x.flip(-1)
     padded = F.pad(x, (left, width - 1 - left))
     y = F.conv1d(padded, weight[:, None], bias, groups=x.shape[1])
     if silu:
         y = F.silu(y)
-    return y.flip(-1) if reverse else y
+    return (y.flip(-1) if reverse else y).to(dtype)
 
 
 def _per_channel(matrix: Tensor, channels: int) -> Tensor:

@@ -1,6 +1,6 @@
 """The selective scan: one public function in front of every kernel."""
 
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
@@ -71,7 +71,7 @@ def selective_scan(
     Names and shapes are those of ``mamba_ssm``. Any strides will do; channel-last memory
     (a transposed (batch, length, channels) tensor) is the fastest, and y comes in it.
     Every gradient is exact, to second order in the kernel and to any order in the reference.
-    Half-precision inputs are scanned in float32.
+    The state is float32 where u, delta, B, C and z are in half precision, and so is the last state.
 
     Args:
         u: input, (batch, channels, length).
@@ -112,31 +112,39 @@ def selective_scan(
     optional = (D, z, delta_bias, initial_state)
     given = [t for t in (u, delta, A, B, C, *optional) if t is not None]
     name = choose_backend("selective_scan", backend, given)
-    y, last = _in_float(name, u, delta, A, B, C, optional, delta_softplus, reverse)
+    y, last = _run(name, (u, delta, A, B, C), optional, delta_softplus, reverse)
     return (y, last) if return_last_state else y
 
 
-def _in_float(
+def _run(
     name: Backend,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
+    required: tuple[Tensor, ...],
     optional: tuple[Tensor | None, ...],
     delta_softplus: bool,
     reverse: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Run a backend in float32, or float64 if anything is; y comes in u's dtype, the state in the scan's."""
+    """Run a backend on what it takes; y comes in u's dtype."""
+    u, delta, A, B, C = required
+    D, z, delta_bias, initial = optional
+    sequences, numbers = in_scan_dtypes(name, (u, delta, B, C, z), (A, D, delta_bias, initial))
+    u_, delta_, B_, C_, z_ = sequences
+    A_, D_, delta_bias_, initial_ = numbers
     kernel = kernels.SCAN[name]
-    dtypes = {t.dtype for t in (u, delta, A, B, C, *optional) if t is not None}
-    dtype = torch.float64 if torch.float64 in dtypes else torch.float32
-    if dtypes == {dtype}:
-        return kernel(u, delta, A, B, C, *optional, delta_softplus, reverse)
-    required = (t.to(dtype) for t in (u, delta, A, B, C))
-    rest = (None if t is None else t.to(dtype) for t in optional)
-    y, last = kernel(*required, *rest, delta_softplus, reverse)
+    y, last = kernel(u_, delta_, A_, B_, C_, D_, z_, delta_bias_, initial_, delta_softplus, reverse)
     return y.to(u.dtype), last
+
+
+def in_scan_dtypes(
+    name: Backend, sequences: tuple[Tensor | None, ...], numbers: tuple[Tensor | None, ...]
+) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Bring a scan's inputs to dtypes that a backend reads: all to float64 if anything is; else the numbers of each
+    channel to float32, and the sequences too unless the kernel reads half precision as it is.
+    """
+    given = [t for t in (*sequences, *numbers) if t is not None]
+    exact = torch.float64 if any(t.dtype == torch.float64 for t in given) else torch.float32
+    halves = exact == torch.float32 and name in kernels.READS_HALVES
+    read = tuple(t if t is None or (halves and t.dim() > 2) else t.to(exact) for t in sequences)
+    return read, tuple(None if t is None else t.to(exact) for t in numbers)
 
 
 def _check(
@@ -154,7 +162,7 @@ def _check(
     where, sizes = "selective_scan", {}
     sequence = "batch channels length"
     check_axes(where, sizes, u=(u, sequence), delta=(delta, sequence), A=(A, "channels state"), z=(z, sequence))
-    B, C = _grouped("B", B, sizes), _grouped("C", C, sizes)
+    B, C = grouped(where, "B", B, sizes), grouped(where, "C", C, sizes)
     check_axes(where, sizes, D=(D, "channels"), delta_bias=(delta_bias, "channels"))
     check_axes(where, sizes, initial_state=(initial_state, "batch channels state"))
     if sizes["length"] == 0:
@@ -164,16 +172,17 @@ def _check(
     return B, C
 
 
-def _grouped(name: str, matrix: Tensor, sizes: dict[str, int]) -> Tensor:
+def grouped(where: str, name: str, matrix: Tensor, sizes: dict[str, int]) -> Tensor:
+    """Check B or C, and give it an axis of groups if it varies in time and has none."""
     if matrix.dim() == 2:
-        check_axes("selective_scan", sizes, **{name: (matrix, "channels state")})
+        check_axes(where, sizes, **{name: (matrix, "channels state")})
         return matrix
     if matrix.dim() == 3:
         matrix = matrix[:, None]
     own = {axis: size for axis, size in sizes.items() if axis != "groups"}
-    check_axes("selective_scan", own, **{name: (matrix, "batch groups state length")})
+    check_axes(where, own, **{name: (matrix, "batch groups state length")})
     if own["groups"] == 0 or sizes["channels"] % own["groups"]:
         raise ValueError(
-            f"selective_scan: {name} has {own['groups']} groups, but they must divide the {sizes['channels']} channels."
+            f"{where}: {name} has {own['groups']} groups, but they must divide the {sizes['channels']} channels."
         )
     return matrix

@@ -10,6 +10,7 @@ from mamba_mender.ops.cpu import address, channel_last, output_address
 
 NAMES = ("u", "delta", "A", "B", "C", "D", "z", "bias", "initial")  # the differentiable inputs, in order
 CHUNK = 32  # steps between two saved states, as in csrc/scan.h
+SEGMENT = 1024  # steps at least of each of the pieces that a sequence may be cut into
 TILE = 16  # channels that are scanned together on the widest processor; what is cut by shape counts in these
 
 
@@ -52,7 +53,7 @@ class Sizes(NamedTuple):
         cores = os.cpu_count() or 1
         if self.merged or self.rows * self.tiles * 2 > cores:
             return 1
-        return max(1, min(2 * cores // max(self.rows * self.tiles, 1), self.length // 1024))
+        return max(1, min(2 * cores // max(self.rows * self.tiles, 1), self.length // SEGMENT))
 
 
 def sizes_of(inputs: list | tuple) -> Sizes:
@@ -144,7 +145,7 @@ def gradient_addresses(gradients: dict[str, Tensor], sizes: Sizes) -> dict[str, 
 
 
 def finish(gradients: dict[str, Tensor], inputs: list) -> Any:  # a tuple of nine
-    """Sum the shares, and bring each gradient to the shape and dtype of its input; a missing input gets an empty one."""
+    """Sum the shares, and bring each gradient to its input's shape and dtype; a missing input gets an empty one."""
     done = []
     for name, tensor in zip(NAMES, inputs, strict=True):
         if tensor is None:

@@ -121,6 +121,31 @@ static INLINE Vector<S> update_row(S* h, const S* A, const Rows<S>& rows, S rate
   return sum;
 }
 
+// The rows of up to one vector of channels; sums[i] is C h of row i, still to be summed over its lanes.
+template <class S>
+static INLINE void update_rows(const StateUpdate& p, const Rows<S>& rows, int64_t b, int64_t head, int64_t d, int count,
+                               const S* rate, const S* write, Vector<S>* sums) {
+  typedef Vector<S> V;
+  const bool plain_A = is_plain<S>(p.A, 2, p.state), plain_h = is_plain<S>(p.h, 3, p.state);
+  char *A = at(p.A, head, d), *h = at(p.h, b, head, d);
+  const int64_t next_A = p.A.stride[1] * SIZES[p.A.type], next_h = p.h.stride[2] * SIZES[p.h.type];
+  if (plain_A && plain_h && p.state == LANES<S>) {  // a row is one vector: B and C stay in registers
+    const V B = load(rows.B), C = load(rows.C);
+    for (int i = 0; i < count; ++i, A += next_A, h += next_h) {
+      const V next = exp2(load((const S*)A) * rate[i]) * load((const S*)h) + B * write[i];
+      store((S*)h, next);
+      sums[i] = next * C;
+    }
+    return;
+  }
+  for (int i = 0; i < count; ++i, A += next_A, h += next_h) {
+    if (!plain_A) read_row(rows.A, A, p.A.type, p.A.stride[2], p.state);
+    if (!plain_h) read_row(rows.h, h, p.h.type, p.h.stride[3], p.state);
+    sums[i] = update_row(plain_h ? (S*)h : rows.h, plain_A ? (const S*)A : rows.A, rows, rate[i], write[i], p.state);
+    if (!plain_h) write_row(rows.h, h, p.h.type, p.h.stride[3], p.state);
+  }
+}
+
 // Up to one vector of channels of one head, from d on.
 template <class S>
 static INLINE void update_channels(const StateUpdate& p, const Rows<S>& rows, int64_t b, int64_t head, int64_t d,
@@ -130,16 +155,8 @@ static INLINE void update_channels(const StateUpdate& p, const Rows<S>& rows, in
   V slope;
   if (p.softplus) softplus(step, step, slope);
   const V x = load_axis<S>(p.x, at(p.x, b, head, d), 2, count);
-  const V rate = step * S(LOG2E), write = step * x;
-  const bool plain_A = is_plain<S>(p.A, 2, p.state), plain_h = is_plain<S>(p.h, 3, p.state);
-  V sums[LANES<S>] = {};
-  for (int i = 0; i < count; ++i) {
-    char *const A = at(p.A, head, d + i), *const h = at(p.h, b, head, d + i);
-    if (!plain_A) read_row(rows.A, A, p.A.type, p.A.stride[2], p.state);
-    if (!plain_h) read_row(rows.h, h, p.h.type, p.h.stride[3], p.state);
-    sums[i] = update_row(plain_h ? (S*)h : rows.h, plain_A ? (const S*)A : rows.A, rows, rate[i], write[i], p.state);
-    if (!plain_h) write_row(rows.h, h, p.h.type, p.h.stride[3], p.state);
-  }
+  V rate = step * S(LOG2E), write = step * x, sums[LANES<S>] = {};
+  update_rows(p, rows, b, head, d, count, (const S*)&rate, (const S*)&write, sums);
   V y = lane_sums(sums) + x * load_axis<S>(p.D, at(p.D, head, d), 1, count);
   if (p.z.data) {
     const V z = load_axis<S>(p.z, at(p.z, b, head, d), 2, count);
