@@ -1,10 +1,15 @@
 # Two commands are all it takes: `make demo` and `make test`. `make help` lists the rest.
-# Settings: PYTHON=python3.12 (any Python >= 3.11), VENV=.venv, ARGS="..." (passed on to pytest or to the demo).
+# Settings: PYTHON=python3.12 (any Python >= 3.11), VENV=.venv, ARGS="..." (passed on to pytest or to the demo),
+# REQUIRE=cpu (backends without which the tests fail).
 # Packages come from wherever your pip is set up to look.
 SHELL := /bin/sh
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+ifeq ($(shell uname -s),Linux) # where triton can be had
+REQUIRE ?= cpu,triton
+endif
+REQUIRE ?= cpu
 PY := $(VENV)/bin/python
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt src/mamba_mender/__init__.py $(wildcard src/mamba_mender/ops/csrc/*)
 BENCHMARKS := $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))
@@ -21,7 +26,7 @@ demo: $(VENV)/.demo ## find and mend the flaw of a small Vim on decoy digits; ab
 	$(VENV)/bin/mamba-mender mend --out runs/demo $(ARGS)
 
 test: $(VENV)/.test ## run the tests, with the C++ kernels required
-	$(PY) -m pytest --require cpu $(ARGS)
+	$(PY) -m pytest --require $(REQUIRE) $(ARGS)
 
 # $(call stage,NAME,COMMAND): run a command, and print what it took
 stage = @echo "== $(1)"; start=$$(date +%s); $(2) || { echo "== $(1) failed after $$(($$(date +%s) - start)) s"; exit 1; }; \
@@ -31,7 +36,7 @@ check: $(VENV)/.test ## all that has to pass before a change lands: style, types
 	$(call stage,ruff check,$(PY) -m ruff check)
 	$(call stage,ruff format,$(PY) -m ruff format --check)
 	$(call stage,pyright,$(PY) -m pyright --pythonpath $(PY))
-	$(call stage,pytest,$(PY) -m pytest --require cpu --durations 10 $(ARGS))
+	$(call stage,pytest,$(PY) -m pytest --require $(REQUIRE) --durations 10 $(ARGS))
 	$(call stage,install without a compiler,$(MAKE) --no-print-directory fallback)
 	$(call stage,quick benchmarks,(for file in $(BENCHMARKS); do echo "-- $$file"; $(PY) $$file --quick || exit 1; done))
 

@@ -1,3 +1,5 @@
+import importlib.util
+
 import pytest
 import torch
 from hypothesis import settings
@@ -7,20 +9,30 @@ from mamba_mender.ops import available_backends
 settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=20, database=None)
 settings.load_profile("fixed")
 
+if importlib.util.find_spec("triton") and not torch.cuda.is_available():
+    with pytest.MonkeyPatch.context() as patch:  # what triton imports of its own is fit for its interpreter or never
+        patch.setenv("TRITON_INTERPRET", "1")
+        importlib.import_module("triton.language")
+
 
 def pytest_addoption(parser):
-    parser.addoption("--require", default="", help="backends that must be tested, e.g. cpu")
+    parser.addoption("--require", default="", help="backends that must be tested, e.g. cpu,triton")
+
+
+def pytest_configure(config):
+    """Fail, not skip, when a required backend cannot be tested."""
+    required = [name for name in config.getoption("--require").split(",") if name]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_INTERPRET", "1")
+        found = available_backends("cpu")
+    if missing := sorted(set(required) - set(found)):
+        raise pytest.UsageError(f"required backends cannot run here: {missing}; found {found}")
 
 
 def pytest_generate_tests(metafunc):
-    """Run tests that take `backend` once per backend; fail, not skip, when a required one is missing."""
-    if "backend" not in metafunc.fixturenames:
-        return
-    found = available_backends("cuda" if torch.cuda.is_available() else "cpu")
-    required = [name for name in metafunc.config.getoption("--require").split(",") if name]
-    if missing := sorted(set(required) - set(found)):
-        raise pytest.UsageError(f"required backends cannot run here: {missing}; found {found}")
-    metafunc.parametrize("backend", found)
+    """Run tests that take `backend` once per backend that runs on the CPU for more than tests."""
+    if "backend" in metafunc.fixturenames:
+        metafunc.parametrize("backend", available_backends("cpu"))
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@ import torch
 
 from mamba_mender import ops
 from mamba_mender.cli.__main__ import main
-from mamba_mender.cli.doctor import conv_errors, openmp_runtimes, scan_errors
+from mamba_mender.cli.doctor import conv_errors, measured, openmp_runtimes, scan_errors
 
 
 def doctor(capsys, *arguments):
@@ -18,6 +18,22 @@ def test_reports_each_backend_and_what_it_runs_on(capsys):
     assert "WRONG" not in out
     for word in ("cpu", "reference", "ok", "processor", "threads", f"torch {torch.__version__}"[:12]):
         assert word in out
+
+
+def test_says_why_a_backend_cannot_run_and_builds_nothing_anew_for_it(capsys, monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    _, out = doctor(capsys)
+    assert "triton cannot run: " in out
+    assert "mamba_ssm cannot run: it needs tensors on a GPU, got cpu." in out
+    assert "--force-reinstall" not in out
+
+
+def test_a_backend_without_a_convolution_is_measured_by_its_scan(monkeypatch):
+    monkeypatch.setattr("mamba_mender.cli.doctor.scan_errors", lambda backend, device: (1e-7, 2e-7))
+    assert list(measured("triton", "cpu")) == [("triton", (1e-7, 2e-7))]
+    ((_, errors),) = measured("reference", "cpu")
+    assert errors[:2] == (1e-7, 2e-7)
+    assert len(errors) == 4
 
 
 def test_fails_when_an_error_is_above_the_tolerance(capsys):

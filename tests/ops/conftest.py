@@ -1,13 +1,14 @@
 """The comparison that every kernel must pass: outputs, first and second derivatives against the reference."""
 
 import functools
+import importlib
 import itertools
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from mamba_mender.ops import cpu
+from mamba_mender.ops import cpu, gpu
 
 SCAN_AXES = {
     "state": [1, 2, 5, 16, 17, 64, 256],
@@ -19,6 +20,12 @@ SCAN_AXES = {
     "optional": [True, False],
     "delta_softplus": [True, False],
     "reverse": [False, True],
+}
+GPU_SCAN_AXES = SCAN_AXES | {  # for the interpreter, with chunks of four steps; the first goes on to second order
+    "order": [2, 1],
+    "state": [1, 2, 5, 16],
+    "length": [1, 3, 4, 5, 9],
+    "width": [1, 3, 33],
 }
 CONV_AXES = {
     "width": [1, 2, 3, 4, 7],
@@ -37,7 +44,10 @@ def pytest_generate_tests(metafunc):
     if "kernel" in metafunc.fixturenames:
         found = cpu.instruction_sets() if cpu.is_built() else []
         metafunc.parametrize("kernel", found, indirect=True)
-    for name, axes in (("scan_case", SCAN_AXES), ("conv_case", CONV_AXES)):
+    if "triton_device" in metafunc.fixturenames:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        metafunc.parametrize("triton_device", [device] if gpu.is_installed() else [], indirect=True)
+    for name, axes in (("scan_case", SCAN_AXES), ("gpu_scan_case", GPU_SCAN_AXES), ("conv_case", CONV_AXES)):
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, pairwise(axes), ids=lambda case: "-".join(map(str, case.values())))
 
@@ -47,6 +57,27 @@ def kernel(request):
     """The name of a backend, while it runs with one instruction set."""
     with cpu.force_instruction_set(request.param):
         yield "cpu"
+
+
+@pytest.fixture
+def triton_device(request, monkeypatch):
+    """Where Triton's kernels run: a GPU, or the CPU with the interpreter in its stead."""
+    if request.param == "cpu":
+        monkeypatch.setenv("TRITON_INTERPRET", "1")
+        interpreter = importlib.import_module("triton.runtime.interpreter")
+        monkeypatch.setattr(interpreter.InterpretedFunction, "__call__", interpret_once_prepared)
+    return request.param
+
+
+def interpret_once_prepared(function, *args, **kwargs):
+    """Call a function from within a kernel; the interpreter's own way prepares its module each time."""
+    if id(function.fn.__globals__) not in prepared:
+        importlib.import_module("triton.runtime.interpreter")._patch_lang(function.fn)
+        prepared.add(id(function.fn.__globals__))
+    return function.rewrite()(*args, **kwargs)
+
+
+prepared = set()
 
 
 @pytest.fixture(autouse=True)

@@ -1,11 +1,12 @@
 """A backend is chosen by facts: a named one runs or raises, and being slow is said once."""
 
 import warnings
+from typing import get_args
 
 import pytest
 import torch
 
-from mamba_mender.ops import available_backends, backends, causal_conv1d, kernels, selective_scan
+from mamba_mender.ops import Backend, available_backends, backends, causal_conv1d, kernels, selective_scan
 
 OPS = {
     "selective_scan": lambda ladder, backend: selective_scan(**ladder.scan_inputs(), backend=backend),
@@ -21,9 +22,18 @@ def not_built(monkeypatch):
     backends._default.cache_clear()
 
 
-def test_every_backend_has_every_kernel():
-    assert kernels.SCAN.keys() == kernels.CONV.keys()
-    assert set(available_backends()) <= kernels.SCAN.keys()
+@pytest.mark.parametrize(
+    ("where", "table"),
+    {
+        "selective_scan": kernels.SCAN,
+        "cross_selective_scan": kernels.CROSS_SCAN,
+        "causal_conv1d": kernels.CONV,
+        "selective_state_update": kernels.STATE_UPDATE,
+        "causal_conv1d_update": kernels.CONV_UPDATE,
+    }.items(),
+)
+def test_every_backend_has_the_kernels_it_does_not_lack(where, table):
+    assert table.keys() == set(get_args(Backend)) - set(backends.LACKING.get(where, ()))
 
 
 def test_lists_only_what_runs(not_built):
@@ -36,6 +46,58 @@ def test_the_kernel_comes_first():
 
 def test_the_kernel_is_for_the_cpu_alone():
     assert "it needs tensors on the CPU, got cuda" in backends.why_not("cpu", torch.device("cuda"))
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Pretend that the packages for a GPU are there."""
+    for name in ("gpu", "mamba_ssm_scan"):
+        monkeypatch.setattr(f"mamba_mender.ops.{name}.is_installed", lambda: True)
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    backends._default.cache_clear()
+    yield
+    backends._default.cache_clear()
+
+
+def test_a_gpu_runs_triton_and_never_mamba_ssm_unless_named(installed, monkeypatch):
+    assert available_backends("cuda") == ["triton", "mamba_ssm", "reference"]
+    assert backends._default("selective_scan", "cuda") == "triton"
+    monkeypatch.setattr("mamba_mender.ops.gpu.is_installed", lambda: False)
+    assert available_backends("cuda") == ["mamba_ssm", "reference"]
+    backends._default.cache_clear()
+    with pytest.warns(UserWarning, match="slow reference; .*'triton' because triton is not installed; pip install tri"):
+        assert backends._default("selective_scan", "cuda") == "reference"
+
+
+def test_triton_runs_on_the_cpu_only_where_it_is_interpreted_and_then_only_by_name(installed, monkeypatch):
+    assert available_backends("cpu") == ["cpu", "reference"]
+    reason = backends.why_not("triton", torch.device("cpu"))
+    assert "it needs tensors on a GPU, got cpu" in reason
+    assert "TRITON_INTERPRET=1" in reason
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert available_backends("cpu") == ["cpu", "reference", "triton"]
+    assert backends._default("selective_scan", "cpu") == "cpu"
+    monkeypatch.setattr("mamba_mender.ops.cpu.is_built", lambda: False)
+    assert backends._fastest("selective_scan", torch.device("cpu")) == "reference"
+
+
+REFUSED = {
+    "mamba_ssm on the CPU": ("mamba_ssm", "cpu", "selective_scan", "it needs tensors on a GPU, got cpu"),
+    "triton elsewhere": ("triton", "meta", "selective_scan", "it needs tensors on a GPU, got meta"),
+    "an op that it lacks": ("mamba_ssm", "cuda", "causal_conv1d", "it has no causal_conv1d"),
+}
+
+
+@pytest.mark.parametrize(("name", "device", "where", "reason"), REFUSED.values(), ids=REFUSED.keys())
+def test_says_why_not(installed, name, device, where, reason):
+    assert reason in backends.why_not(name, torch.device(device), where)
+
+
+def test_says_which_package_is_missing(monkeypatch):
+    for name, package in (("gpu", "triton"), ("mamba_ssm_scan", "mamba-ssm")):
+        monkeypatch.setattr(f"mamba_mender.ops.{name}.is_installed", lambda: False)
+        backend = package.replace("-", "_")
+        assert backends.why_not(backend, torch.device("cuda")).endswith(f"is not installed; pip install {package}")
 
 
 @pytest.mark.parametrize("op", OPS.values(), ids=OPS.keys())
@@ -56,7 +118,7 @@ def test_the_default_says_once_that_it_is_slow(ladder, not_built, name):
 
 @pytest.mark.parametrize("op", OPS.values(), ids=OPS.keys())
 def test_an_unknown_backend_is_refused(ladder, op):
-    with pytest.raises(ValueError, match=r"backend must be one of \('cpu', 'reference'\), got 'quick'"):
+    with pytest.raises(ValueError, match=r"backend must be one of \('cpu', 'triton', .*, 'reference'\), got 'quick'"):
         op(ladder, "quick")
 
 

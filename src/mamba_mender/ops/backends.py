@@ -2,40 +2,70 @@
 
 import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from mamba_mender.ops import cpu
+from mamba_mender.ops import cpu, gpu, mamba_ssm_scan
 
-Backend = Literal["cpu", "reference"]  # fastest first
+Backend = Literal["cpu", "triton", "mamba_ssm", "reference"]  # fastest first, where they run at all
+
+# Backends that lack an op; any other has all of them.
+LACKING: dict[str, tuple[Backend, ...]] = {
+    "causal_conv1d": ("triton", "mamba_ssm"),
+    "causal_conv1d_update": ("triton", "mamba_ssm"),
+    "selective_state_update": ("triton", "mamba_ssm"),
+    "cross_selective_scan": ("mamba_ssm",),
+}
 
 
 def available_backends(device: torch.device | str = "cpu") -> list[Backend]:
-    """List the backends that can run on a device, fastest first.
+    """List the backends that can run the selective scan on a device, fastest first.
 
     Example:
         >>> available_backends("cpu")[-1]
         'reference'
     """
-    return [name for name in get_args(Backend) if why_not(name, torch.device(device)) is None]
+    return list(_available("selective_scan", torch.device(device)))
 
 
-def why_not(backend: Backend, device: torch.device) -> str | None:
-    """Say why a backend cannot run on a device, or None if it can."""
+def _available(where: str, device: torch.device) -> Iterator[Backend]:
+    """Go through the backends that can run an op on a device, fastest first."""
+    interpreted = "triton" if device.type == "cpu" else None  # slower than anything
+    for name in get_args(Backend):
+        if name != interpreted and why_not(name, device, where) is None:
+            yield name
+    if interpreted and why_not(interpreted, device, where) is None:
+        yield interpreted
+
+
+def why_not(backend: Backend, device: torch.device, where: str = "selective_scan") -> str | None:
+    """Say why a backend cannot run an op on a device, or None if it can."""
     if backend == "reference":
         return None
-    if device.type != "cpu":
-        return f"it needs tensors on the CPU, got {device}"
-    if not cpu.is_built():
-        return "the C++ extension is not built; install a C++17 compiler and reinstall, or pass backend='reference'"
-    return None
+    if backend in LACKING.get(where, ()):
+        return f"it has no {where}"
+    if backend == "cpu":
+        if device.type != "cpu":
+            return f"it needs tensors on the CPU, got {device}"
+        if not cpu.is_built():
+            return "the C++ extension is not built; install a C++17 compiler and reinstall, or pass backend='reference'"
+        return None
+    if backend == "triton":
+        if not gpu.is_installed():
+            return "triton is not installed; pip install triton"
+        if device.type != "cuda" and not (device.type == "cpu" and gpu.is_interpreted()):
+            return f"it needs tensors on a GPU, got {device} (for tests, TRITON_INTERPRET=1 interprets it on the CPU)"
+        return None
+    if device.type != "cuda":
+        return f"it needs tensors on a GPU, got {device}"
+    return None if mamba_ssm_scan.is_installed() else "mamba_ssm is not installed; pip install mamba-ssm"
 
 
 def choose_backend(where: str, backend: Backend | None, tensors: Sequence[Tensor]) -> Backend:
-    """Take the named backend if it can run, or the fastest one if none is named.
+    """Take the named backend if it can run, or the fastest of ours if none is named.
 
     Raises:
         ValueError: the tensors lie on several devices, or the backend is unknown.
@@ -50,20 +80,27 @@ def choose_backend(where: str, backend: Backend | None, tensors: Sequence[Tensor
         )
     if backend is None:
         if torch.compiler.is_compiling():  # which can trace neither a cache nor a warning
-            return available_backends(device.type)[0]
+            return _fastest(where, device)
         return _default(where, device.type)
     if backend not in get_args(Backend):
         raise ValueError(f"{where}: backend must be one of {get_args(Backend)}, got {backend!r}.")
-    if reason := why_not(backend, device):
+    if reason := why_not(backend, device, where):
         raise RuntimeError(f"{where}: backend {backend!r} cannot run: {reason}.")
     return backend
+
+
+def _fastest(where: str, device: torch.device) -> Backend:
+    """Find the fastest backend that does all an op promises; mamba_ssm does not, and is taken only by name."""
+    return next(name for name in _available(where, device) if name != "mamba_ssm")
 
 
 @functools.cache
 def _default(where: str, device_type: str) -> Backend:
     """Choose the fastest backend for a kind of device; say so, once, if it is the slow one."""
-    best = available_backends(device_type)[0]
+    device = torch.device(device_type)
+    best = _fastest(where, device)
     if best == "reference":
-        faster = (f"{name!r} because {why_not(name, torch.device(device_type))}" for name in get_args(Backend)[:-1])
+        ours = [name for name in get_args(Backend) if name not in ("mamba_ssm", "reference")]
+        faster = (f"{name!r} because {why_not(name, device, where)}" for name in ours)
         warnings.warn(f"{where}: using the slow reference; cannot use {'; '.join(faster)}.", stacklevel=4)
     return best

@@ -1,12 +1,12 @@
 """A custom op with a gradient, called without torch's dispatcher where nobody listens there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-_PLAIN = {Tensor, torch.nn.Parameter, type(None), bool, int, float}
+_PLAIN = {Tensor, torch.nn.Parameter, type(None), bool, int, float, list}  # a list is of numbers
 
 
 def differentiable_op(
@@ -15,8 +15,9 @@ def differentiable_op(
     fake: Callable[..., Any],
     save: Callable[[Any, tuple, Any], None] | None,
     backward: Callable[..., Any],
+    device: str | Sequence[str] = "cpu",
 ) -> Callable[..., Any]:
-    """Register a CPU kernel and its gradient with ``torch.library``, and return the cheapest way to call it.
+    """Register a kernel and its gradient with ``torch.library``, and return the cheapest way to call it.
 
     The op serves torch.compile, export, fake tensors, other dispatch modes and tensor subclasses.
     Plain tensors in eager mode go through an ``autograd.Function`` around the same three functions
@@ -28,11 +29,12 @@ def differentiable_op(
         fake: the same arguments to empty outputs, with the real strides.
         save: fills ctx from (ctx, inputs, output), as ``register_autograd``'s ``setup_context``.
         backward: from ctx and the outputs' gradients to those of each argument.
+        device: the kinds of device that the kernel runs on.
 
     Returns:
         A function of run's positional arguments.
     """
-    op = torch.library.custom_op(name, run, mutates_args=(), device_types="cpu")
+    op = torch.library.custom_op(name, run, mutates_args=(), device_types=device)
     op.register_fake(fake)
     op.register_autograd(backward, setup_context=save)
 
