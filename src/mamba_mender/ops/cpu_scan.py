@@ -7,8 +7,8 @@ from torch import Tensor
 
 from mamba_mender.ops import scan_memory as memory_of
 from mamba_mender.ops.cpu import KINDS, address, extension, instruction_set, output_address, threads_for
-from mamba_mender.ops.differentiable_op import differentiable_op
 from mamba_mender.ops.scan_memory import Sizes, sizes_of
+from mamba_mender.ops.scan_ops import scan_ops
 
 
 def selective_scan(
@@ -25,7 +25,7 @@ def selective_scan(
     reverse: bool,
 ) -> tuple[Tensor, Tensor]:
     """Run the C++ kernel; see :func:`mamba_mender.ops.selective_scan`."""
-    inputs = (u, delta, A, *_same_groups(B, C), D, z, delta_bias, initial_state)
+    inputs = (u, delta, A, B, C, D, z, delta_bias, initial_state)
     return _scan(inputs, delta_softplus, [int(reverse)], 1)
 
 
@@ -48,20 +48,8 @@ def cross_selective_scan(
 
 def _scan(inputs: tuple[Tensor | None, ...], softplus: bool, orders: list[int], rows: int) -> tuple[Tensor, Tensor]:
     save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs)
-    y, last, _ = scan_forward(*inputs, softplus, orders, rows, save)
+    y, last, _ = OPS.forward(*inputs, softplus, orders, rows, save)
     return y, last
-
-
-def _same_groups(B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
-    if B.dim() == 2 or C.dim() == 2 or B.shape[1] == C.shape[1]:
-        return B, C
-    few, many = sorted((B, C), key=lambda matrix: matrix.shape[1])
-    if many.shape[1] % few.shape[1]:
-        raise ValueError(
-            f"selective_scan: B has {B.shape[1]} groups and C {C.shape[1]}, but one must be a multiple of the other."
-        )
-    few = few.repeat_interleave(many.shape[1] // few.shape[1], dim=1)
-    return (few, many) if many is C else (many, few)
 
 
 def _run_forward(
@@ -116,7 +104,7 @@ def _run_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of the nine inputs; an input that is missing gets an empty one."""
     if saved.numel() == 0:
-        _, _, saved = scan_forward(u, delta, A, B, C, D, z, bias, initial, softplus, orders, rows, True)
+        _, _, saved = _run_forward(u, delta, A, B, C, D, z, bias, initial, softplus, orders, rows, True)
     inputs = memory_of.dense((u, delta, A, B, C, D, z, bias, initial))
     sizes = sizes_of(inputs)
     gradients = memory_of.gradient_memory(inputs, sizes)
@@ -195,60 +183,6 @@ def _fake_second(*args):
     return (y, last, *memory_of.gradient_fakes(inputs))
 
 
-def _save_for_backward(ctx: Any, inputs: tuple, output: tuple) -> None:
-    *tensors, ctx.softplus, ctx.orders, ctx.rows, _ = inputs
-    y, _, saved = output
-    ctx.set_materialize_grads(False)
-    ctx.mark_non_differentiable(saved)
-    ctx.save_for_backward(*tensors, saved)
-    ctx.y_shape, ctx.y_dtype = y.shape, y.dtype
-
-
-def _backward(ctx: Any, grad_y: Tensor | None, grad_last: Tensor | None, _: Tensor | None) -> tuple:
-    *inputs, saved = ctx.saved_tensors
-    if grad_y is None and grad_last is None:
-        return (None,) * 13
-    if grad_y is None:
-        grad_y = inputs[0].new_zeros(ctx.y_shape, dtype=ctx.y_dtype)
-    gradients = scan_backward(grad_y, grad_last, saved, *inputs, ctx.softplus, ctx.orders, ctx.rows)
-    return (*_present(gradients, inputs), None, None, None, None)
-
-
-def _save_for_second(ctx: Any, inputs: tuple, output: tuple) -> None:
-    grad_y, grad_last, _, *tensors, ctx.softplus, ctx.orders, ctx.rows = inputs
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(grad_y, grad_last, *tensors)
-
-
-def _second(ctx: Any, *tangents: Tensor | None) -> tuple:
-    grad_y, grad_last, *inputs = ctx.saved_tensors
-    if all(tangent is None for tangent in tangents):
-        return (None,) * 15
-    tangents = tuple(None if x is None else t for t, x in zip(tangents, inputs, strict=True))
-    second = scan_second(*tangents, grad_y, grad_last, *inputs, ctx.softplus, ctx.orders, ctx.rows)
-    y, last, *gradients = second
-    return (y, None if grad_last is None else last, None, *_present(gradients, inputs), None, None, None)
-
-
-def _no_third(ctx: Any, *grads: Tensor) -> tuple:
-    raise NotImplementedError(
-        "selective_scan: the C++ kernel has derivatives up to second order; pass backend='reference' for more."
-    )
-
-
-scan_forward = differentiable_op(
-    "mamba_mender::scan_forward", _run_forward, _fake_forward, _save_for_backward, _backward
-)
-scan_backward = differentiable_op(
-    "mamba_mender::scan_backward", _run_backward, _fake_backward, _save_for_second, _second
-)
-scan_second = differentiable_op("mamba_mender::scan_second", _run_second, _fake_second, None, _no_third)
-
-
-def _present(gradients: tuple | list, inputs: list) -> tuple:
-    return tuple(None if x is None else g for g, x in zip(gradients, inputs, strict=True))
-
-
 def _run(
     which: str, inputs: list, sizes: Sizes, softplus: bool, orders: list[int], rows: int, memory: dict[str, Any]
 ) -> None:
@@ -260,3 +194,13 @@ def _run(
     threads = threads_for(sizes.batch * sizes.channels * sizes.length * sizes.state)
     constant = (matrix.dim() == 2 for matrix in inputs[3:5])
     kernel(instruction_set(), which, threads, numbers, softplus, sizes.merged, orders, *constant, memory)
+
+
+OPS = scan_ops(
+    "mamba_mender::scan",
+    "C++",
+    forward=(_run_forward, _fake_forward),
+    backward=(_run_backward, _fake_backward),
+    second=(_run_second, _fake_second),
+    device="cpu",
+)

@@ -80,8 +80,6 @@ def cross_selective_scan(
     orders = _check(where, u, delta, A, B, C, D, delta_bias, initial_state, grid, directions)
     given = [t for t in (u, delta, A, B, C, D, delta_bias, initial_state) if t is not None]
     name = choose_backend(where, backend, given)
-    if name not in kernels.CROSS_SCAN:
-        raise RuntimeError(f"{where}: backend {name!r} has no scan of a grid; there are {sorted(kernels.CROSS_SCAN)}.")
     (u, delta, B, C), numbers = in_scan_dtypes(name, (u, delta, B, C), (A, D, delta_bias, initial_state))
     A, D, delta_bias, initial_state = numbers
     return kernels.CROSS_SCAN[name](u, delta, A, B, C, D, delta_bias, initial_state, delta_softplus, orders, grid[0])

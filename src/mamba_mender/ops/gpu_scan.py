@@ -25,7 +25,7 @@ def selective_scan(
     Takes any mixture of dtypes, and computes in float64 if any input has it, else in float32.
     y comes in u's dtype, the last state in the one computed in.
     """
-    inputs = (u, delta, A, *_same_groups(B, C), D, z, delta_bias, initial_state)
+    inputs = (u, delta, A, B, C, D, z, delta_bias, initial_state)
     return _scan(inputs, delta_softplus, [int(reverse)], 1)
 
 
@@ -50,18 +50,6 @@ def _scan(inputs: tuple[Tensor | None, ...], softplus: bool, orders: list[int], 
     save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs)
     y, last, _ = OPS.forward(*inputs, softplus, orders, rows, save)
     return y, last
-
-
-def _same_groups(B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
-    if B.dim() == 2 or C.dim() == 2 or B.shape[1] == C.shape[1]:
-        return B, C
-    few, many = sorted((B, C), key=lambda matrix: matrix.shape[1])
-    if many.shape[1] % few.shape[1]:
-        raise ValueError(
-            f"selective_scan: B has {B.shape[1]} groups and C {C.shape[1]}, but one must be a multiple of the other."
-        )
-    few = few.repeat_interleave(many.shape[1] // few.shape[1], dim=1)
-    return (few, many) if many is C else (many, few)
 
 
 def _run_forward(

@@ -162,7 +162,7 @@ def _check(
     where, sizes = "selective_scan", {}
     sequence = "batch channels length"
     check_axes(where, sizes, u=(u, sequence), delta=(delta, sequence), A=(A, "channels state"), z=(z, sequence))
-    B, C = grouped(where, "B", B, sizes), grouped(where, "C", C, sizes)
+    B, C = _same_groups(grouped(where, "B", B, sizes), grouped(where, "C", C, sizes))
     check_axes(where, sizes, D=(D, "channels"), delta_bias=(delta_bias, "channels"))
     check_axes(where, sizes, initial_state=(initial_state, "batch channels state"))
     if sizes["length"] == 0:
@@ -170,6 +170,19 @@ def _check(
     if A.is_complex():
         raise ValueError(f"{where}: A is {A.dtype}, but only a real A is supported; pass its real form.")
     return B, C
+
+
+def _same_groups(B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
+    """Repeat the groups of the one that has fewer, so that a kernel meets one number of groups."""
+    if B.dim() == 2 or C.dim() == 2 or B.shape[1] == C.shape[1]:
+        return B, C
+    few, many = sorted((B, C), key=lambda matrix: matrix.shape[1])
+    if many.shape[1] % few.shape[1]:
+        raise ValueError(
+            f"selective_scan: B has {B.shape[1]} groups and C {C.shape[1]}, but one must be a multiple of the other."
+        )
+    few = few.repeat_interleave(many.shape[1] // few.shape[1], dim=1)
+    return (few, many) if many is C else (many, few)
 
 
 def grouped(where: str, name: str, matrix: Tensor, sizes: dict[str, int]) -> Tensor:

@@ -156,6 +156,13 @@ static INLINE void backward_states(const BackwardRun<T, S>& r, Coefficients<T> B
   });
 }
 
+// Zero the sums of a chunk's steps.
+template <class V> static void clear_sums(V* sums, int steps, int64_t N) {
+  const int64_t whole = N / GROUP * GROUP;
+  for (int64_t n = 0; n < N; n += n < whole ? GROUP : 1)
+    for (int64_t i = 0; i < steps * (n < whole ? GROUP : 1); ++i) sums[n * CHUNK + i] = V{};
+}
+
 // Sum the lanes of a chunk's gradient of B or C, [group of states][step][state], into its slot.
 template <class S>
 static void reduce_chunk(const MatrixGradient<S>& to, const Vector<S>* sums, int64_t slot, const Run& run,
@@ -228,10 +235,8 @@ static void backward_run(const Scan<S>& p, const Run& run, const Borders<S>& bor
     const Places places = places_of(path, c * CHUNK, steps);
     const Coefficients<T> B = pack<T>(p.B, pack_B, run.b, run.g, places, steps, N);
     const Coefficients<T> C = pack<T>(p.C, pack_C, run.b, run.g, places, steps, N);
-    if (!p.B.constant)
-      for (int64_t i = 0; i < CHUNK * N; ++i) sums_B[i] = V{};
-    if (!p.C.constant)
-      for (int64_t i = 0; i < CHUNK * N; ++i) sums_C[i] = V{};
+    if (!p.B.constant) clear_sums(sums_B, steps, N);
+    if (!p.C.constant) clear_sums(sums_C, steps, N);
     for (int64_t block = 0; block < run.tiles; block += BLOCK) {
       const int64_t count = least(BLOCK, run.tiles - block);
       for (int64_t i = 0; i < count; ++i) {
