@@ -90,7 +90,6 @@ LACKING = {
     "an initial state": {"initial_state": torch.zeros(2, 3, 4)},
     "float64": {"delta": torch.ones(2, 3, 7, dtype=torch.float64)},
     "more than 256 states": {"A": torch.zeros(3, 257)},
-    "B and C with different numbers of groups": {"B": torch.zeros(2, 3, 4, 7)},
 }
 
 

@@ -61,7 +61,9 @@ def why_not(backend: Backend, device: torch.device, where: str = "selective_scan
         return None
     if device.type != "cuda":
         return f"it needs tensors on a GPU, got {device}"
-    return None if mamba_ssm_scan.is_installed() else "mamba_ssm is not installed; pip install mamba-ssm"
+    if mamba_ssm_scan.is_installed():
+        return None
+    return "mamba_ssm is not installed with its CUDA kernel; pip install mamba-ssm where there is a CUDA compiler"
 
 
 def choose_backend(where: str, backend: Backend | None, tensors: Sequence[Tensor]) -> Backend:

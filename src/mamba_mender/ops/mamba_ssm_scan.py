@@ -13,8 +13,8 @@ INSTEAD = "pass backend='triton' or 'reference'"
 
 
 def is_installed() -> bool:
-    """Say whether the package is installed. Looks for it; does not load it."""
-    return importlib.util.find_spec("mamba_ssm") is not None
+    """Say whether the package is installed with its CUDA kernel. Looks for it; does not load it."""
+    return all(importlib.util.find_spec(name) is not None for name in ("mamba_ssm", "selective_scan_cuda"))
 
 
 def selective_scan(
@@ -46,13 +46,11 @@ def selective_scan(
 
 
 def _refuse_what_it_lacks(tensors: tuple[Any, ...], initial_state: Tensor | None) -> None:
-    A, B, C = tensors[2:5]
-    groups = {matrix.shape[1] if matrix.dim() == 4 else 1 for matrix in (B, C)}
+    A = tensors[2]
     lacks = {
         "an initial state": initial_state is not None,
         "float64": any(t is not None and t.dtype == torch.float64 for t in tensors),
         f"more than {LARGEST_STATE} states": A.shape[1] > LARGEST_STATE,
-        "B and C with different numbers of groups": len(groups) > 1,
     }
     for what, asked in lacks.items():
         if asked:
