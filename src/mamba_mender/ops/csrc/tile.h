@@ -126,10 +126,18 @@ __attribute__((noinline)) void store_tile(const Vector<S>* tile, char* data, con
 
 template <class S>
 INLINE void prefetch_tile(const View<S>& v, int64_t b, int64_t g, int64_t d, const Places& places, int steps) {
-  if (!v.data || v.channel != 1) return;
+  if (!v.data) return;
   const char* p = v.at(b, g, d);
-  const int64_t time = v.time * v.bytes();
-  for (int t = 0; t < steps; ++t) __builtin_prefetch(p + places.at[t] * time, 0, 3);
+  const int64_t time = v.time * v.bytes(), channel = v.channel * v.bytes();
+  if (v.channel == 1) {
+    for (int t = 0; t < steps; ++t) __builtin_prefetch(p + places.at[t] * time, 0, 3);
+  } else if (places.stride != 0 && (v.time == 1 || v.time == -1)) {  // a channel's steps share few lines
+    for (int i = 0; i < LANES<S>; ++i) {
+      __builtin_prefetch(p + i * channel + places.at[0] * time, 0, 3);
+      __builtin_prefetch(p + i * channel + places.at[steps / 2] * time, 0, 3);
+      __builtin_prefetch(p + i * channel + places.at[steps - 1] * time, 0, 3);
+    }
+  }
 }
 
 // Load a tile of numbers: the value, and for dual numbers the derivative (zero where there is none).
