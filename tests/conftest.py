@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from mamba_mender.ops import available_backends
+from mamba_mender.ops import available_backends, cpu
 
 settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=20, database=None)
 settings.load_profile("fixed")
@@ -17,6 +17,13 @@ if importlib.util.find_spec("triton") and not torch.cuda.is_available():
 
 def pytest_addoption(parser):
     parser.addoption("--require", default="", help="backends that must be tested, e.g. cpu,triton")
+
+
+def pytest_report_header(config):
+    """Say what the kernels are tested with here, and what they are not: nothing is skipped in silence."""
+    found = cpu.instruction_sets() if cpu.is_built() else []
+    lacking = cpu.lacking_instruction_sets()
+    return f"kernels: tested with {', '.join(found) or 'none'}; not on this processor: {', '.join(lacking) or 'none'}"
 
 
 def pytest_configure(config):

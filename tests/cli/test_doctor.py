@@ -3,13 +3,19 @@ import torch
 
 from mamba_mender import ops
 from mamba_mender.cli.__main__ import main
-from mamba_mender.cli.doctor import conv_errors, measured, openmp_runtimes, scan_errors
+from mamba_mender.cli.doctor import conv_errors, facts, measured, openmp_runtimes, scan_errors
 
 
 def doctor(capsys, *arguments):
     with pytest.raises(SystemExit) as ended:
         main(["doctor", *arguments])
     return ended.value.code, capsys.readouterr().out
+
+
+def test_names_the_instruction_sets_that_the_processor_lacks(monkeypatch):
+    monkeypatch.setattr("mamba_mender.ops.cpu.lacking_instruction_sets", lambda: ["avx512"])
+    rows = [str(cell) for column in facts().columns for cell in column.cells]
+    assert any("not on this processor: avx512" in row for row in rows)
 
 
 def test_reports_each_backend_and_what_it_runs_on(capsys):

@@ -22,6 +22,12 @@ def test_a_missing_instruction_set_is_refused():
         pass
 
 
+def test_what_the_processor_lacks_is_named(monkeypatch):
+    assert sorted([*cpu.instruction_sets(), *cpu.lacking_instruction_sets()]) == sorted(cpu.KNOWN)
+    monkeypatch.setattr(cpu, "instruction_sets", lambda: ["baseline"])
+    assert cpu.lacking_instruction_sets() == ["avx512", "avx2"]
+
+
 def test_small_work_stays_on_one_thread():
     before = torch.get_num_threads()
     try:

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from mamba_mender.ops import cpu
+from mamba_mender.ops.norm import rms_norm
 
 EPS = 1e-5
 built = pytest.mark.parametrize("isa", cpu.instruction_sets() if cpu.is_built() else [])
@@ -107,3 +108,22 @@ def test_operator_contract(isa):
     with cpu.force_instruction_set(isa):
         torch.library.opcheck(torch.ops.mamba_mender.norm_forward.default, (x, weight, EPS))
         torch.library.opcheck(torch.ops.mamba_mender.norm_backward.default, (grad, x, weight, EPS))
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (torch.ones(8), r"weight must be \(40,\), got \(8,\)"),
+        (torch.ones(40, dtype=torch.bfloat16), "weight must have x's dtype and device, torch.float32 on cpu"),
+    ],
+    ids=["size", "dtype"],
+)
+def test_refuses_a_weight_that_does_not_fit(weight, message):
+    with pytest.raises(ValueError, match=f"rms_norm: {message}"):
+        rms_norm(torch.ones(2, 40), weight, 1e-5)
+
+
+def test_second_order_of_a_single_row():
+    row, weight = torch.randn(5, dtype=torch.float64), torch.randn(5, dtype=torch.float64)
+    leaves = (row.requires_grad_(), weight.requires_grad_())
+    assert torch.autograd.gradgradcheck(lambda x, w: rms_norm(x, w, 1e-5), leaves)

@@ -116,7 +116,51 @@ def test_incoming_gradients_of_any_strides(ladder, kernel, layout):
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("shape", [(2, 64, 65, 16), (1, 80, 40, 16)], ids=str)
+WIDE = [(1, 48, 40, 5), (1, 272, 40, 16), (2, 600, 33, 4)]  # several shares of the channels, and blocks of tiles
+
+
+@pytest.mark.parametrize("shape", WIDE, ids=str)
+def test_shares_of_the_channels_make_a_whole(ladder, kernel, shape):
+    inputs = ladder.scan_inputs(*shape)
+    assert scan_memory.sizes_of(list(inputs.values())).slots > 1
+    expected = ladder.derivatives(scan("reference"), inputs)
+    ladder.assert_agree(ladder.derivatives(scan(kernel), inputs), expected, ladder.exact)
+
+
+@pytest.mark.parametrize("name", ["B", "C"])
+@pytest.mark.parametrize("value", [torch.inf, torch.nan], ids=str)
+def test_lanes_without_a_channel_add_nothing_to_a_sum(ladder, kernel, name, value):
+    """Three channels fill a part of a vector only; what infinity makes of its other lanes is nobody's."""
+    inputs = ladder.scan_inputs(channels=3, length=9)
+    inputs[name][0, 0, 2, 4] = value
+    found, expected = (
+        torch.autograd.grad(scan(backend)(**leaves)[0].sum(), list(leaves.values()))
+        for backend in (kernel, "reference")
+        for leaves in [{n: t.detach().clone().requires_grad_() for n, t in inputs.items()}]
+    )
+    for mine, right in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine.isnan(), right.isnan())
+        torch.testing.assert_close(mine, right, equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_an_exponential_that_overflows_is_infinite(kernel, dtype):
+    one = torch.ones(1, 1, 2, dtype=dtype)
+    settings = {"initial_state": one[..., :1], "return_last_state": True}
+    for backend in (kernel, "reference"):
+        y, last = selective_scan(one, one * 800, one[0, :, :1], one, one, backend=backend, **settings)
+        assert (y == torch.inf).all()
+        assert (last == torch.inf).all()
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # torch's own, once
+def test_forward_mode_is_refused_rather_than_dropped(ladder):
+    inputs = ladder.scan_inputs()
+    with torch.autograd.forward_ad.dual_level(), pytest.raises(NotImplementedError, match="no forward-mode derivative"):
+        scan("cpu")(**inputs | {"u": torch.autograd.forward_ad.make_dual(inputs["u"], inputs["u"])})
+
+
+@pytest.mark.parametrize("shape", [(2, 64, 65, 16), (1, 80, 40, 16), *WIDE], ids=str)
 def test_the_number_of_threads_changes_no_bit(ladder, kernel, shape):
     inputs, before, found = ladder.scan_inputs(*shape), torch.get_num_threads(), []
     try:

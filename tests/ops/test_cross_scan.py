@@ -90,6 +90,17 @@ def test_half_precision_sums_in_float32(ladder, kernel, dtype):
     assert all(g.isfinite().all() for g in gradients)
 
 
+def test_one_direction_is_not_rounded_either(ladder, backend):
+    inputs = draw(ladder, (3, 4), groups=1)
+    u = inputs["u"].bfloat16()
+    y, _ = cross(backend, grid=(3, 4), directions=("row",))(**inputs | {"u": u, "delta": inputs["delta"].float()})
+    exact, _ = by_hand((3, 4), ("row",))(**inputs | {"u": u.double()})
+    assert y.dtype == torch.float64  # the widest of the inputs
+    halves = {n: t.bfloat16() if n in ("u", "delta", "B", "C") else t.float() for n, t in inputs.items()}
+    assert cross(backend, grid=(3, 4), directions=("row",))(**halves)[0].dtype == torch.float32
+    torch.testing.assert_close(y, exact, rtol=1e-5, atol=1e-5)
+
+
 def test_the_number_of_threads_changes_no_bit(ladder, kernel):
     inputs, before, found = draw(ladder, (9, 9), channels=64, state=16), torch.get_num_threads(), []
     try:

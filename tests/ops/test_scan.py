@@ -145,6 +145,10 @@ BAD = {
     ),
     "complex A": (lambda x: {"A": x["A"] * 1j}, r"A is torch.complex128, but only a real A is supported"),
     "complex u": (lambda x: {"u": x["u"] * 1j}, r"must be real floating point, got .*torch.complex128"),
+    "numbers of eight bits": (
+        lambda x: {"u": x["u"].to(torch.float8_e4m3fn)},
+        r"must be float32, float64, bfloat16 or float16, got .*float8_e4m3fn.*; cast them",
+    ),
     "whole numbers": (lambda x: {"u": x["u"].long()}, r"must be real floating point, got .*torch.int64"),
 }
 

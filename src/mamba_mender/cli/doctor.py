@@ -166,7 +166,9 @@ def facts() -> Table:
     table = Table("", Column("", overflow="fold"), show_header=False, box=None)
     table.add_row("processor", f"{platform.machine()}; torch uses {torch.backends.cpu.get_cpu_capability()}")
     if cpu.is_built():
-        table.add_row("kernels", f"use {cpu.instruction_set()}, the first of {', '.join(cpu.instruction_sets())}")
+        lacking = ", ".join(cpu.lacking_instruction_sets())
+        found = f"use {cpu.instruction_set()}, the first of {', '.join(cpu.instruction_sets())}"
+        table.add_row("kernels", found + (f"; not on this processor: {lacking}" if lacking else ""))
     table.add_row("threads", f"{torch.get_num_threads()} (set OMP_NUM_THREADS to change)")
     if runtimes := openmp_runtimes():
         table.add_row("OpenMP", "\n".join(runtimes))

@@ -12,6 +12,8 @@ from mamba_mender.ops import cpu, gpu, mamba_ssm_scan
 
 Backend = Literal["cpu", "triton", "mamba_ssm", "reference"]  # fastest first, where they run at all
 
+DTYPES = frozenset({torch.float32, torch.float64, torch.bfloat16, torch.float16})
+
 # Backends that lack an op; any other has all of them.
 LACKING: dict[str, tuple[Backend, ...]] = {
     "causal_conv1d": ("triton", "mamba_ssm"),
@@ -70,7 +72,7 @@ def choose_backend(where: str, backend: Backend | None, tensors: Sequence[Tensor
     """Take the named backend if it can run, or the fastest of ours if none is named.
 
     Raises:
-        ValueError: the tensors lie on several devices, or the backend is unknown.
+        ValueError: the tensors lie on several devices, a dtype is not supported, or the backend is unknown.
         RuntimeError: the named backend cannot run here.
     """
     device = tensors[0].device
@@ -80,6 +82,9 @@ def choose_backend(where: str, backend: Backend | None, tensors: Sequence[Tensor
         raise ValueError(
             f"{where}: tensors must be real floating point, got {sorted({str(t.dtype) for t in tensors})}."
         )
+    if any(tensor.dtype not in DTYPES for tensor in tensors):
+        found = sorted({str(t.dtype) for t in tensors if t.dtype not in DTYPES})
+        raise ValueError(f"{where}: tensors must be float32, float64, bfloat16 or float16, got {found}; cast them.")
     if backend is None:
         if torch.compiler.is_compiling():  # which can trace neither a cache nor a warning
             return _fastest(where, device)

@@ -5,12 +5,14 @@ import importlib
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import ModuleType
 
 import torch
 from torch import Tensor
 
-_forced: list[str] = []  # innermost last; see force_instruction_set
+KNOWN = ("avx512", "avx2", "baseline")  # what kernels are compiled for, best first, where the compiler can
+_forced: ContextVar[str | None] = ContextVar("forced instruction set", default=None)
 
 
 def is_built() -> bool:
@@ -29,9 +31,15 @@ def instruction_sets() -> list[str]:
     return list(extension().instruction_sets())
 
 
+def lacking_instruction_sets() -> list[str]:
+    """List the instruction sets that kernels can be compiled for, but that this processor or this build lacks."""
+    found = instruction_sets() if is_built() else []
+    return [name for name in KNOWN if name not in found]
+
+
 def instruction_set() -> str:
     """Name the instruction set that kernels run with now."""
-    return _forced[-1] if _forced else _best()
+    return _forced.get() or _best()
 
 
 @functools.cache
@@ -48,11 +56,11 @@ def force_instruction_set(name: str) -> Iterator[None]:
     """
     if name not in instruction_sets():
         raise RuntimeError(f"force_instruction_set: {name!r} cannot run here; there are {instruction_sets()}.")
-    _forced.append(name)
+    before = _forced.set(name)
     try:
         yield
     finally:
-        _forced.pop()
+        _forced.reset(before)
 
 
 def threads_for(work: int) -> int:
@@ -60,7 +68,8 @@ def threads_for(work: int) -> int:
     return torch.get_num_threads() if work >= 40_000 else 1
 
 
-KINDS = {torch.bfloat16: 1, torch.float16: 2}  # as in csrc/scan.h; 0 is what the kernel computes in
+KINDS = {torch.float32: 0, torch.float64: 0, torch.bfloat16: 1, torch.float16: 2}  # as in csrc/scan.h
+HALVES = (torch.bfloat16, torch.float16)
 
 
 def address(tensor: Tensor, groups: int = 1, *, shared: bool = False) -> tuple[int, ...]:
@@ -73,13 +82,13 @@ def address(tensor: Tensor, groups: int = 1, *, shared: bool = False) -> tuple[i
     """
     batch, channel, time = tensor.stride()
     group = 0 if shared else tensor.shape[1] // groups * channel
-    return (tensor.data_ptr(), batch, group, channel, time, KINDS.get(tensor.dtype, 0))
+    return (tensor.data_ptr(), batch, group, channel, time, KINDS[tensor.dtype])
 
 
 def output_address(tensor: Tensor, groups: int = 1, *, shared: bool = False) -> tuple[int, ...]:
     """Tell where a channel-last output lies: address, strides of batch, group and time; kind."""
     batch, _, time = tensor.stride()
-    return (tensor.data_ptr(), batch, 0 if shared else tensor.shape[1] // groups, time, KINDS.get(tensor.dtype, 0))
+    return (tensor.data_ptr(), batch, 0 if shared else tensor.shape[1] // groups, time, KINDS[tensor.dtype])
 
 
 def channel_last(like: Tensor, batch: int, channels: int, length: int, *, dtype: torch.dtype | None = None) -> Tensor:

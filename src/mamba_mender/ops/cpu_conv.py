@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mamba_mender.ops.cpu import (
-    KINDS,
+    HALVES,
     address,
     channel_last,
     extension,
@@ -23,7 +23,7 @@ def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, sy
     x may be half precision beside a float32 weight and bias: it, y and its gradient are then read and written as such.
     """
     left = (weight.shape[1] - 1) // 2 if symmetric else weight.shape[1] - 1
-    known = x if x.dtype in KINDS else x.to(weight.dtype)
+    known = x if x.dtype in HALVES else x.to(weight.dtype)
     return conv_forward(known, weight, bias, silu, left, reverse).to(x.dtype)
 
 

@@ -60,7 +60,7 @@ def _second(ctx: Any, tangent_x: Tensor, tangent_weight: Tensor) -> tuple[Tensor
     by_r = (tangent_x * a).mean(-1, keepdim=True) - along_a * along_t
     by_n = grad_y * tangent_weight - r * (along_t * a + along_a * tangent_x)
     of_x = r * (by_n - n * (by_n * n).mean(-1, keepdim=True)) - r * r * by_r * n
-    return weight * across + tangent_weight * n, of_x, (grad_y * across).flatten(0, -2).sum(0), None
+    return weight * across + tangent_weight * n, of_x, (grad_y * across).reshape(-1, x.shape[-1]).sum(0), None
 
 
 norm_forward = differentiable_op(

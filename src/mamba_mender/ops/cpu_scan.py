@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mamba_mender.ops import scan_memory as memory_of
-from mamba_mender.ops.cpu import KINDS, address, extension, instruction_set, output_address, threads_for
+from mamba_mender.ops.cpu import HALVES, address, extension, instruction_set, output_address, threads_for
 from mamba_mender.ops.scan_memory import Sizes, sizes_of
 from mamba_mender.ops.scan_ops import scan_ops
 
@@ -174,7 +174,7 @@ def _run_second(
 
 def _widened(tensors: tuple) -> tuple:
     """Bring half precision to float32: the second order is computed, and rounded, as if it had been so all along."""
-    return tuple(t.float() if t is not None and t.dtype in KINDS else t for t in tensors)
+    return tuple(t.float() if t is not None and t.dtype in HALVES else t for t in tensors)
 
 
 def _fake_second(*args):

@@ -78,6 +78,8 @@ def cross_selective_scan(
     """
     where = "cross_selective_scan"
     orders = _check(where, u, delta, A, B, C, D, delta_bias, initial_state, grid, directions)
+    if len(directions) == 1:  # nothing is summed, so the kernel would round y to u's dtype
+        u = u.to(torch.promote_types(u.dtype, torch.float32))
     given = [t for t in (u, delta, A, B, C, D, delta_bias, initial_state) if t is not None]
     name = choose_backend(where, backend, given)
     (u, delta, B, C), numbers = in_scan_dtypes(name, (u, delta, B, C), (A, D, delta_bias, initial_state))

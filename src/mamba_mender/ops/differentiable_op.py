@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 _PLAIN = {Tensor, torch.nn.Parameter, type(None), bool, int, float, list}  # a list is of numbers
 
@@ -50,11 +51,22 @@ def differentiable_op(
     def call(*args: Any) -> Any:
         if torch.compiler.is_compiling() or is_watched(args):
             return op(*args)
+        if _has_tangent(args):
+            raise NotImplementedError(
+                f"{name}: has no forward-mode derivative; use reverse mode, or an op's backend='reference'."
+            )
         if torch.is_grad_enabled() and any(isinstance(arg, Tensor) and arg.requires_grad for arg in args):
             return function.apply(*args)
         return run(*args)
 
     return call
+
+
+def _has_tangent(args: tuple) -> bool:
+    """Say whether forward-mode differentiation runs through an argument."""
+    if forward_ad._current_level < 0:
+        return False
+    return any(isinstance(arg, Tensor) and forward_ad.unpack_dual(arg).tangent is not None for arg in args)
 
 
 def is_watched(args: tuple) -> bool:

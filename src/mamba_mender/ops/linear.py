@@ -54,6 +54,7 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
         and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and x.dim() > 1
+        and x.shape[-1] == weight.shape[-1]  # else F.linear says what does not fit
         and not torch.is_autocast_enabled("cpu")
         and (torch.compiler.is_compiling() or _is_worth_it(x, weight))  # a graph must not depend on the batch size
     ):

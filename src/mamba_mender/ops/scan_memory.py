@@ -41,8 +41,12 @@ class Sizes(NamedTuple):
 
     @property
     def slots(self) -> int:
-        """Into how many shares the channels of a group are cut, each with its own sum for dB and dC."""
-        return max(1, min(-(-16 // max(self.rows, 1)), self.tiles // 8))
+        """Into how many shares the channels of a group are cut, each with its own sum for dB and dC.
+
+        So many that 16 cores have work, but not less than two tiles a share unless there are few.
+        """
+        most = self.tiles if self.tiles < 4 else self.tiles // 2
+        return max(1, min(-(-16 // max(self.rows, 1)), most))
 
     @property
     def segments(self) -> int:

@@ -1,9 +1,10 @@
-// The Python bindings: raw pointers and strides in, nothing out. Shapes and dtypes were checked in ops/cpu.py.
+// The Python bindings: raw pointers and strides in, nothing out. What is public has checked shapes and dtypes.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
@@ -27,16 +28,26 @@ DECLARE(avx2)
 DECLARE(avx512)
 #endif
 
+namespace {
+struct Scratch {
+  char* memory = nullptr;
+  size_t size = 0;
+  ~Scratch() { std::free(memory); }
+};
+}  // namespace
+
 void* scratch(size_t bytes) {
-  static thread_local char* memory = nullptr;
-  static thread_local size_t size = 0;
-  if (bytes > size) {
-    std::free(memory);
-    size = (bytes + 4095) & ~size_t(4095);
-    memory = static_cast<char*>(std::aligned_alloc(64, size));
-    if (!memory) std::abort();
+  static thread_local Scratch own;
+  if (bytes > own.size) {
+    std::free(own.memory);
+    own.size = (bytes + 4095) & ~size_t(4095);
+    own.memory = static_cast<char*>(std::aligned_alloc(64, own.size));
+    if (!own.memory) {  // inside a parallel region, where nothing can be thrown
+      std::fprintf(stderr, "mamba_mender: a kernel found no memory for %zu bytes\n", own.size);
+      std::abort();
+    }
   }
-  return memory;
+  return own.memory;
 }
 
 std::vector<std::string> instruction_sets() {

@@ -5,6 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 
+// Kernels are compiled once per instruction set: what is not inlined could be linked into another's code.
+#define MEMBER inline __attribute__((always_inline))
+
 constexpr int CHUNK = 32;  // steps between two saved states
 
 // What an element of a sequence is in memory: what the kernel computes in, or (of a float kernel) half of it.
@@ -14,8 +17,10 @@ template <class S> struct View {
   const char* data = nullptr;
   int64_t batch = 0, group = 0, channel = 0, time = 0;
   int64_t kind = NATIVE;
-  int64_t bytes() const { return kind == NATIVE ? sizeof(S) : 2; }
-  const char* at(int64_t b, int64_t g, int64_t d) const { return data + (b * batch + g * group + d * channel) * bytes(); }
+  MEMBER int64_t bytes() const { return kind == NATIVE ? sizeof(S) : 2; }
+  MEMBER const char* at(int64_t b, int64_t g, int64_t d) const {
+    return data + (b * batch + g * group + d * channel) * bytes();
+  }
 };
 
 // Channel-last memory, written.
@@ -23,8 +28,8 @@ template <class S> struct Output {
   char* data = nullptr;
   int64_t batch = 0, group = 0, time = 0;
   int64_t kind = NATIVE;
-  int64_t bytes() const { return kind == NATIVE ? sizeof(S) : 2; }
-  char* at(int64_t b, int64_t g, int64_t d) const { return data + (b * batch + g * group + d) * bytes(); }
+  MEMBER int64_t bytes() const { return kind == NATIVE ? sizeof(S) : 2; }
+  MEMBER char* at(int64_t b, int64_t g, int64_t d) const { return data + (b * batch + g * group + d) * bytes(); }
 };
 
 // B or C, (batch, groups, state, length) with any strides; or constant in time, (channels, state).
@@ -44,7 +49,7 @@ template <class S> struct MatrixGradient {
 struct Path {
   int64_t length, rows;
   bool by_column, reverse;
-  int64_t at(int64_t t) const {
+  MEMBER int64_t at(int64_t t) const {
     if (reverse) t = length - 1 - t;
     return by_column ? t % rows * (length / rows) + t / rows : t;
   }
@@ -74,7 +79,7 @@ template <class S> struct Scan {
   S *grad_D = nullptr, *grad_bias = nullptr;  // (batch * segments, channels)
   MatrixGradient<S> grad_B, grad_C;
 
-  Path path(int64_t g) const {
+  MEMBER Path path(int64_t g) const {
     const int64_t order = orders[g * order_stride];
     return {length, rows, (order & 2) != 0, (order & 1) != 0};
   }

@@ -21,6 +21,7 @@ template <class T> struct StateWork {
   T* carry;
   V* grad_A;
   V *sums_B, *sums_C;   // [step][COUNT], for all tiles of the run; or [COUNT] when constant
+  Ahead read, write;
 };
 
 template <int COUNT, bool FAST, bool CB, bool CC, class T>
@@ -32,6 +33,7 @@ static INLINE void backward_steps(TileChunk<T>& x, const StateWork<T>& w, const 
   for (int t = 0; t < steps; ++t) {
     const T d = x.step[t], in = x.input[t];
     T y = x.y[t];
+    ask(w.read, t);
     UNROLL for (int j = 0; j < COUNT; ++j) {
       const T a = decay_of<FAST>(d * A[j]);
       decay[t * COUNT + j] = a;
@@ -47,7 +49,9 @@ static INLINE void backward_steps(TileChunk<T>& x, const StateWork<T>& w, const 
   for (int t = steps - 1; t >= 0; --t) {
     const T dy = x.grad_y[t], in = x.input[t], d = x.step[t];
     T through_input = x.grad_input[t], through_decay = x.grad_step[t];
+    
     V *gb = w.sums_B + (CB ? 0 : t * COUNT), *gc = w.sums_C + (CC ? 0 : t * COUNT);
+    ask<true>(w.write, t);
     UNROLL for (int j = 0; j < COUNT; ++j) {
       gc[j] += Number<T>::result(dy * h[(t + 1) * COUNT + j]);
       T g = carry[j] + dy * C.template at<CC>(t, n + j);
@@ -73,7 +77,24 @@ template <class T, class S> struct BackwardRun {
   TileChunk<T>* chunks;  // [tile of the block]
   T* carry;              // [tile][state]
   V *grad_A, *sums_B, *sums_C, *grad_D, *grad_bias;
+  Places places, next;   // of this chunk, and of the one whose inputs are asked for meanwhile
+  int64_t next_block = 0;
+  bool has_next = false;
 };
+
+// What is asked for while the states of group k of a tile are computed: one input of the tile that takes its place next,
+// one output of its own.
+template <class T, class S> INLINE Ahead next_input(const BackwardRun<T, S>& r, int64_t k, int64_t i) {
+  const View<S>* const inputs[4] = {&r.p.u[0], &r.p.delta[0], &r.p.grad_y, &r.p.z[0]};
+  if (!r.has_next || k >= 4 || !inputs[k]->data || inputs[k]->channel != 1 || r.next_block + i >= r.run.tiles)
+    return nothing_ahead(r.places);
+  return ahead_of(*inputs[k], inputs[k]->at(r.run.b, r.run.g, tile_at(r.p, r.run.first + r.next_block + i).d), r.next);
+}
+template <class T, class S> INLINE Ahead own_output(const BackwardRun<T, S>& r, int64_t k, int64_t i) {
+  const Output<S>* const outputs[3] = {&r.p.grad_u, &r.p.grad_delta, &r.p.grad_z};
+  if (k >= 3 || !outputs[k]->data) return nothing_ahead(r.places);
+  return ahead_of(*outputs[k], outputs[k]->at(r.run.b, r.run.g, tile_at(r.p, r.run.first + i).d), r.places);
+}
 
 template <class T, class S>
 static INLINE void load_chunk(const BackwardRun<T, S>& r, TileChunk<T>& x, const Tile& tile, const Places& places,
@@ -126,6 +147,12 @@ static INLINE void store_chunk(const BackwardRun<T, S>& r, const TileChunk<T>& x
   store_tile(du, p.grad_z.at(b, g, tile.d), p.grad_z, places, steps, tile.lanes, false);
 }
 
+// Add the lanes that stand for a channel: what infinity makes of the others must not be summed.
+template <class V> static void add_lanes(V* sums, const V* part, int count, int lanes) {
+  for (int k = 0; k < count; ++k)
+    for (int i = 0; i < lanes; ++i) sums[k][i] += part[k][i];
+}
+
 // Take GROUP states after another through the chunk of all tiles of a block.
 template <class T, class S>
 static INLINE void backward_states(const BackwardRun<T, S>& r, Coefficients<T> B, Coefficients<T> C, int64_t c,
@@ -144,9 +171,19 @@ static INLINE void backward_states(const BackwardRun<T, S>& r, Coefficients<T> B
       for (int j = 0; j < COUNT; ++j)
         before[j] = load_number<T>(p.saved, saved + j * p.channels, 1, tile.lanes);
       B.constant = r.own.B + (block + i) * N, C.constant = r.own.C + (block + i) * N;
-      const StateWork<T> work = {r.own.A + at, before, r.carry + at, r.grad_A + at,
-                                 r.sums_B + (cb.value ? at : n * CHUNK), r.sums_C + (cc.value ? at : n * CHUNK)};
+      StateWork<T> work = {r.own.A + at, before, r.carry + at, r.grad_A + at,
+                           r.sums_B + (cb.value ? at : n * CHUNK), r.sums_C + (cc.value ? at : n * CHUNK),
+                           next_input(r, n / GROUP, i), own_output(r, n / GROUP, block + i)};
+      Vector<S> part_B[CHUNK * COUNT], part_C[CHUNK * COUNT];
+      const bool partial = tile.lanes < LANES<S>;
+      if (partial) {
+        for (int k = 0; k < steps * COUNT; ++k) part_B[k] = part_C[k] = Vector<S>{};
+        if (!cb.value) work.sums_B = part_B;
+        if (!cc.value) work.sums_C = part_C;
+      }
       backward_steps<COUNT, quick.value, cb.value, cc.value>(r.chunks[i], work, B, C, int(n), steps);
+      if (partial && !cb.value) add_lanes(r.sums_B + n * CHUNK, part_B, steps * COUNT, tile.lanes);
+      if (partial && !cc.value) add_lanes(r.sums_C + n * CHUNK, part_C, steps * COUNT, tile.lanes);
     }
   };
   specialise<T>(p, fast, [&](auto quick, auto cb, auto cc) {
@@ -219,7 +256,7 @@ static void backward_run(const Scan<S>& p, const Run& run, const Borders<S>& bor
   const TileParameters<T, S> own(p, grad_D + 2 * run.tiles, run);
   S* pack_B = (S*)(own.bound + run.tiles);
   S* pack_C = (S*)((char*)pack_B + packed<T>(p));
-  const BackwardRun<T, S> r = {p, run, own, chunks, carry, grad_A, sums_B, sums_C, grad_D, grad_D + run.tiles};
+  BackwardRun<T, S> r = {p, run, own, chunks, carry, grad_A, sums_B, sums_C, grad_D, grad_D + run.tiles, {}, {}};
   for (V* v = grad_A; v < grad_D + 2 * run.tiles; ++v) *v = V{};
   const S* const grad_last[2] = {p.grad_last, nullptr};
   for (int64_t i = 0; i < run.tiles; ++i) {
@@ -233,18 +270,22 @@ static void backward_run(const Scan<S>& p, const Run& run, const Borders<S>& bor
   for (int64_t c = run.end - 1; c >= run.begin; --c) {
     const int steps = int(least(CHUNK, p.length - c * CHUNK));
     const Places places = places_of(path, c * CHUNK, steps);
+    r.places = places;
     const Coefficients<T> B = pack<T>(p.B, pack_B, run.b, run.g, places, steps, N);
     const Coefficients<T> C = pack<T>(p.C, pack_C, run.b, run.g, places, steps, N);
     if (!p.B.constant) clear_sums(sums_B, steps, N);
     if (!p.C.constant) clear_sums(sums_C, steps, N);
     for (int64_t block = 0; block < run.tiles; block += BLOCK) {
       const int64_t count = least(BLOCK, run.tiles - block);
+      const bool last_block = block + BLOCK >= run.tiles;
+      r.has_next = !last_block || c > run.begin;
+      r.next_block = last_block ? 0 : block + BLOCK;
+      r.next = last_block && r.has_next ? places_of(path, (c - 1) * CHUNK, CHUNK) : places;
       for (int64_t i = 0; i < count; ++i) {
         const Tile tile = tile_at(p, run.first + block + i);
-        prefetch_tile(p.u[0], run.b, run.g, tile.d + LANES<S>, places, steps);
-        prefetch_tile(p.delta[0], run.b, run.g, tile.d + LANES<S>, places, steps);
-        prefetch_tile(p.grad_y, run.b, run.g, tile.d + LANES<S>, places, steps);
-        prefetch_tile(p.z[0], run.b, run.g, tile.d + LANES<S>, places, steps);
+        const int64_t row = run.b * ceil_div(p.length, CHUNK) + c;
+        const S* saved = p.saved[0] + row * N * p.channels + channel_of(p, run.g, tile);
+        for (int64_t n = 0; n < N; ++n) __builtin_prefetch(saved + n * p.channels, 0, 2);
         load_chunk(r, chunks[i], tile, places, steps);
       }
       backward_states(r, B, C, c, block, count, steps);

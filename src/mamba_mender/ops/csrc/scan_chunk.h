@@ -98,6 +98,20 @@ template <class T, class S> struct TileParameters {
   }
 };
 
+// Memory that is asked for while states are computed, a row of channels a step.
+struct Ahead {
+  const char* p;
+  const int64_t* at;  // rows, in strides
+  int64_t stride;     // bytes; 0: there is nothing to ask for
+};
+template <class M> INLINE Ahead ahead_of(const M& memory, const char* p, const Places& places) {
+  return {p, places.at, memory.time * memory.bytes()};
+}
+INLINE Ahead nothing_ahead(const Places& places) { return {(const char*)&places, places.at, 0}; }
+template <bool WRITE = false> INLINE void ask(const Ahead& ahead, int t) {
+  __builtin_prefetch(ahead.p + ahead.at[t] * ahead.stride, WRITE, 2);
+}
+
 // Whether no exponent of the chunk needs clamping (NaN says no).
 template <class T, class S> INLINE bool in_range(const T* step, int steps, Vector<S> bound) {
   auto fits = bound == bound;

@@ -8,11 +8,15 @@ namespace ISA {
 // Advance COUNT states of a tile over a chunk; OUTPUT says whether y is wanted too.
 template <int COUNT, bool FAST, bool CB, bool CC, bool OUTPUT, class T>
 static INLINE void forward_steps(T* state, const T* A, const Coefficients<T>& B, const Coefficients<T>& C, int n,
-                                 const T* step, const T* input, T* y, int steps) {
+                                 const T* step, const T* input, T* y, int steps, const Ahead* ahead) {
   T h[COUNT];
   UNROLL for (int j = 0; j < COUNT; ++j) h[j] = state[j];
   for (int t = 0; t < steps; ++t) {
     const T d = step[t], x = input[t];
+    if constexpr (OUTPUT) {
+      for (int k = 0; k < 3; ++k) ask(ahead[k], t);
+      ask<true>(ahead[3], t);
+    }
     T even = {}, odd = {};
     if constexpr (OUTPUT) even = y[t];
     UNROLL for (int j = 0; j < COUNT; ++j) {
@@ -26,7 +30,8 @@ static INLINE void forward_steps(T* state, const T* A, const Coefficients<T>& B,
 
 template <bool OUTPUT, class T, class S>
 static INLINE void forward_states(const Scan<S>& p, bool fast, T* h, const T* A, const Coefficients<T>& B,
-                                  const Coefficients<T>& C, const T* step, const T* input, T* y, int steps) {
+                                  const Coefficients<T>& C, const T* step, const T* input, T* y, int steps,
+                                  const Ahead* ahead) {
   constexpr int MANY = VECTOR_BYTES == 64 && Number<T>::parts == 1 ? 16 : 4;
   const int N = int(p.state);
   specialise<T>(p, fast, [&](auto quick, auto cb, auto cc) {
@@ -34,9 +39,9 @@ static INLINE void forward_states(const Scan<S>& p, bool fast, T* h, const T* A,
     int n = 0;
     if constexpr (!CB && !CC)
       for (; n + MANY <= N; n += MANY)
-        forward_steps<MANY, Q, CB, CC, OUTPUT>(h + n, A + n, B, C, n, step, input, y, steps);
-    for (; n + 4 <= N; n += 4) forward_steps<4, Q, CB, CC, OUTPUT>(h + n, A + n, B, C, n, step, input, y, steps);
-    for (; n < N; ++n) forward_steps<1, Q, CB, CC, OUTPUT>(h + n, A + n, B, C, n, step, input, y, steps);
+        forward_steps<MANY, Q, CB, CC, OUTPUT>(h + n, A + n, B, C, n, step, input, y, steps, ahead);
+    for (; n + 4 <= N; n += 4) forward_steps<4, Q, CB, CC, OUTPUT>(h + n, A + n, B, C, n, step, input, y, steps, ahead);
+    for (; n < N; ++n) forward_steps<1, Q, CB, CC, OUTPUT>(h + n, A + n, B, C, n, step, input, y, steps, ahead);
   });
 }
 
@@ -55,11 +60,26 @@ static INLINE void load_steps(const Scan<S>& p, const Run& run, const Tile& tile
   }
 }
 
+// While the states of a tile are computed: the inputs of the tile that comes next, and the output of its own.
+template <class S>
+static INLINE void ask_for_next(const Scan<S>& p, const Run& run, const Places& places, const Places& next, int64_t i,
+                                bool goes_on, Ahead* ahead) {
+  const View<S>* const inputs[3] = {&p.u[0], &p.delta[0], &p.z[0]};
+  const bool same = i + 1 < run.tiles;
+  if (same || goes_on)
+    for (int k = 0; k < 3; ++k)
+      if (inputs[k]->data && inputs[k]->channel == 1)
+        ahead[k] = ahead_of(*inputs[k], inputs[k]->at(run.b, run.g, tile_at(p, run.first + (same ? i + 1 : 0)).d),
+                            same ? places : next);
+  ahead[3] = ahead_of(p.y, p.y.at(run.b, run.g, tile_at(p, run.first + i).d), places);
+}
+
 // Scan a run of tiles. With OUTPUT false only the state that it leaves behind, starting from zero, goes to the borders.
 template <bool OUTPUT, class T, class S>
 static void forward_run(const Scan<S>& p, const Run& run, Borders<S>& borders, bool add) {
   const int64_t N = p.state, chunks = ceil_div(p.length, CHUNK);
-  char* memory = (char*)scratch(sizeof(T) * run.tiles * (N + 1) + TileParameters<T, S>::bytes(p, run.tiles) + 2 * packed<T>(p));
+  char* memory = (char*)scratch(sizeof(T) * run.tiles * (N + 1) + TileParameters<T, S>::bytes(p, run.tiles) +
+                                2 * packed<T>(p));
   T *h = (T*)memory, *total = h + run.tiles * N;
   const TileParameters<T, S> own(p, total + run.tiles, run);
   S* pack_B = (S*)(own.bound + run.tiles);
@@ -76,9 +96,11 @@ static void forward_run(const Scan<S>& p, const Run& run, Borders<S>& borders, b
                          : load_number<T>(p.initial, (run.b * p.channels + d) * N + n, N, tile.lanes);
   }
   T u[CHUNK], z[CHUNK], step[CHUNK], input[CHUNK], y[CHUNK];
+  Places next;
   for (int64_t c = run.begin; c < run.end; ++c) {
     const int steps = int(least(CHUNK, p.length - c * CHUNK));
     const Places places = places_of(path, c * CHUNK, steps);
+    next = c + 1 < run.end ? places_of(path, (c + 1) * CHUNK, int(least(CHUNK, p.length - (c + 1) * CHUNK))) : places;
     Coefficients<T> B = pack<T>(p.B, pack_B, run.b, run.g, places, steps, N);
     Coefficients<T> C = OUTPUT ? pack<T>(p.C, pack_C, run.b, run.g, places, steps, N) : B;
     for (int64_t i = 0; i < run.tiles; ++i) {
@@ -92,11 +114,6 @@ static void forward_run(const Scan<S>& p, const Run& run, Borders<S>& borders, b
       }
       load_steps(p, run, tile, places, steps, u, step, input);
       if (OUTPUT && p.z[0].data) load_numbers(z, p.z, run.b, run.g, tile.d, places, steps, tile.lanes);
-      if (i + 1 < run.tiles) {
-        prefetch_tile(p.u[0], run.b, run.g, tile.d + LANES<S>, places, steps);
-        prefetch_tile(p.delta[0], run.b, run.g, tile.d + LANES<S>, places, steps);
-        if (OUTPUT) prefetch_tile(p.z[0], run.b, run.g, tile.d + LANES<S>, places, steps);
-      }
       if (OUTPUT) {
         const T skip = load_number<T>(p.D, d, 1, tile.lanes);
         for (int t = 0; t < steps; ++t) y[t] = skip * u[t];
@@ -104,8 +121,10 @@ static void forward_run(const Scan<S>& p, const Run& run, Borders<S>& borders, b
         for (int t = 0; t < steps; ++t) total[i] += step[t];
       }
       B.constant = own.B + i * N, C.constant = own.C + i * N;
+      Ahead ahead[4] = {nothing_ahead(places), nothing_ahead(places), nothing_ahead(places), nothing_ahead(places)};
+      if (OUTPUT) ask_for_next(p, run, places, next, i, c + 1 < run.end, ahead);
       const bool fast = in_range<T, S>(step, steps, own.bound[i]);
-      forward_states<OUTPUT>(p, fast, h + i * N, own.A + i * N, B, C, step, input, y, steps);
+      forward_states<OUTPUT>(p, fast, h + i * N, own.A + i * N, B, C, step, input, y, steps, ahead);
       if (!OUTPUT) continue;
       Vector<S> out[CHUNK];
       for (int t = 0; t < steps; ++t) out[t] = Number<T>::result(p.z[0].data ? y[t] * z[t] * sigmoid(z[t]) : y[t]);

@@ -148,8 +148,8 @@ INLINE vdouble exp2(vdouble x) {
   const vdouble scaled = (vdouble)((vint64)p + ((vint64)shifted << 52));
   return x == x ? scaled : x;
 }
-INLINE vdouble exp2_units(vdouble x) { return exp2(x); }
-INLINE vdouble exp2_clamped(vdouble x) { return exp2(x); }
+INLINE vdouble exp2_units(vdouble x) { return exp2(x); }  // which clamps by itself
+INLINE vdouble exp2_clamped(vdouble x) { return x < 1024.0 || x != x ? exp2(x) : vdouble{} + __builtin_inf(); }
 INLINE vdouble exp2_limited(vdouble x) { return exp2(x); }
 INLINE vdouble exp2_negative(vdouble x) { return exp2(x); }
 
