@@ -37,6 +37,7 @@ check: $(VENV)/.test ## all that has to pass before a change lands: style, types
 	$(call stage,ruff format,$(PY) -m ruff format --check)
 	$(call stage,pyright,$(PY) -m pyright --pythonpath $(PY))
 	$(call stage,pytest,$(PY) -m pytest --require $(REQUIRE) --durations 10 $(ARGS))
+	$(call stage,pytest of the ops on one thread,OMP_NUM_THREADS=1 $(PY) -m pytest -q --require cpu tests/ops/test_scan.py tests/ops/test_cpu_scan.py tests/ops/test_cross_scan.py tests/ops/test_cpu_conv.py tests/ops/test_cpu_norm.py tests/ops/test_state_update.py tests/ops/test_conv_update.py)
 	$(call stage,install without a compiler,$(MAKE) --no-print-directory fallback)
 	$(call stage,quick benchmarks,(for file in $(BENCHMARKS); do echo "-- $$file"; $(PY) $$file --quick || exit 1; done))
 

@@ -13,13 +13,15 @@ from typing import Any
 from _figure import FIGURE, draw_speed
 from _goals import is_reached
 from _mending_tables import arms, gap, interval, steps, verdict
-from _speed_pages import conv_parts, scan_parts, shared_parts, step_parts, training_parts
+from _speed_pages import conv_parts, cross_parts, scan_parts, shared_parts, step_parts, training_parts
+from _why import why
 
 HERE = Path(__file__).parent
 PAGE, README = HERE.parent / "docs" / "benchmarks.md", HERE.parent / "README.md"
 BLOCK = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)
 SPEED = {  # benchmark: its heading, and what lays it out
     "scan": ("The scan", scan_parts),
+    "cross_scan": ("The scan of a grid", cross_parts),
     "conv": ("The convolution", conv_parts),
     "step": ("Decoding", step_parts),
     "training_step": ("A training step", training_parts),
@@ -54,7 +56,8 @@ def page() -> str:
     ]
     for name, (heading, lay_out) in SPEED.items():
         parts.append(f"## {heading} (`benchmarks/{name}.py`)")
-        parts += [*lay_out(read(name)), where(read(name))] if is_there(name) else ["Not run yet."]
+        found = [*lay_out(read(name)), why(name, read(name)), where(read(name))] if is_there(name) else ["Not run yet."]
+        parts += found
     step = read("mending_step")
     parts += [
         "## A mending step (`benchmarks/mending_step.py`)",

@@ -6,7 +6,7 @@ Nothing is timed before every way has agreed with the reference. Then: the limit
 same run, and the kernel as a fraction of them; instruction sets; threads; lengths; errors. The goals are in GOALS.
 
     python benchmarks/scan.py --quick
-    python benchmarks/scan.py --compile                        # all of it, about 35 minutes
+    python benchmarks/scan.py                                  # all of it, about 35 minutes
     python benchmarks/scan.py --parts limits kernel --out runs/benchmarks/kernel.json
 """
 
@@ -27,6 +27,7 @@ from _scan_goals import AT_MOST, GOALS, reached
 from _scans import OURS, PASSES, Sizes
 from _timing import machine, write_json
 
+from mamba_mender.cli.allocator import keep_freed_memory
 from mamba_mender.ops import cpu
 
 SHAPES: dict[str, Sizes] = {
@@ -45,6 +46,7 @@ PARTS = ("limits", "kernel", "instruction sets", "threads", "lengths", "errors",
 
 def main() -> None:
     args = arguments()
+    keep_freed_memory()  # as every command does; all ways have it
     torch.set_num_threads(args.threads)
     if args.memory:
         sizes, way, what = args.memory
@@ -71,12 +73,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=30.0, help="for one table of a shape and a pass")
-    parser.add_argument("--compile", action="store_true", help="also torch.compile of the loop at shape c; a minute")
+    how = argparse.BooleanOptionalAction
+    parser.add_argument(
+        "--compile", action=how, default=True, help="also torch.compile of the loop at shape c; a minute"
+    )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "scan.json")
     parser.add_argument("--memory", nargs=3, metavar=("SIZES", "WAY", "PASS"), help="print the peak memory of one call")
     args = parser.parse_args()
     if args.quick:  # one thread: a busy machine makes spinning threads very slow
         args.threads, args.shapes, args.seconds, args.out = 1, ["small"], 0.1, Path("runs/benchmarks/scan-quick.json")
+        args.compile = False
     args.least, args.most = (3, 3) if args.quick else (5, 15)
     return args
 

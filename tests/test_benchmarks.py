@@ -26,6 +26,15 @@ def test_goals_are_judged_in_their_own_direction(load):
     assert goals.judged(results, "speed") == ("at least 2", "1", "**not reached**")
 
 
+def test_a_goal_that_is_not_reached_needs_an_explanation(load):
+    why = load("_why").why
+    results = {"goals": {"float32, against transformers": 2.0, "speed of light": 1.0}, "reached": {"speed of light": 3}}
+    assert "- float32, against transformers: Both spend" in why("step", results)
+    assert why("step", results | {"reached": {"float32, against transformers": 2, "speed of light": 1}}) == ""
+    with pytest.raises(SystemExit, match="goal 'speed of light' was not reached and has no explanation"):
+        why("step", results | {"reached": {}})
+
+
 def test_each_call_is_warmed_up_and_every_round_begins_with_another(load):
     made = []
     calls = {name: lambda name=name: made.append(name) for name in "abc"}

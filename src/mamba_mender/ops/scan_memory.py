@@ -43,9 +43,10 @@ class Sizes(NamedTuple):
     def slots(self) -> int:
         """Into how many shares the channels of a group are cut, each with its own sum for dB and dC.
 
-        So many that 16 cores have work, but not less than two tiles a share unless there are few.
+        So many that 16 cores have work, but not less than four tiles a share unless there are few: clearing and
+        adding up a share's sums costs as much as half a tile.
         """
-        most = self.tiles if self.tiles < 4 else self.tiles // 2
+        most = self.tiles // 4 if self.tiles >= 8 else min(self.tiles, 2)
         return max(1, min(-(-16 // max(self.rows, 1)), most))
 
     @property

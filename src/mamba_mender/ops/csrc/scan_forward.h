@@ -74,10 +74,52 @@ static INLINE void ask_for_next(const Scan<S>& p, const Run& run, const Places& 
   ahead[3] = ahead_of(p.y, p.y.at(run.b, run.g, tile_at(p, run.first + i).d), places);
 }
 
+// The states of a run of tiles as they enter its first chunk, [tile][state].
+template <bool OUTPUT, class T, class S>
+static void enter(const Scan<S>& p, const Run& run, const Borders<S>& borders, T* h) {
+  const int64_t N = p.state;
+  for (int64_t i = 0; i < run.tiles; ++i) {
+    const Tile tile = tile_at(p, run.first + i);
+    const int64_t d = channel_of(p, run.g, tile);
+    for (int64_t n = 0; n < N; ++n)
+      h[i * N + n] = !OUTPUT ? T{}
+                     : p.segments > 1
+                         ? borders.template load<T>(run.b, run.segment, n, d, tile.lanes)
+                         : load_number<T>(p.initial, (run.b * p.channels + d) * N + n, N, tile.lanes);
+  }
+}
+
+// Keep them as they leave its last chunk: at the borders, or, after the last segment, as the last state.
+template <bool OUTPUT, class T, class S>
+static void leave(const Scan<S>& p, const Run& run, Borders<S>& borders, const T* h, const T* total) {
+  const int64_t N = p.state;
+  for (int64_t i = 0; i < run.tiles; ++i) {
+    const Tile tile = tile_at(p, run.first + i);
+    const int64_t d = channel_of(p, run.g, tile);
+    if (!OUTPUT) borders.store_steps(total[i], run.b, run.segment, d, tile.lanes);
+    for (int64_t n = 0; n < N; ++n) {
+      if (!OUTPUT) {
+        borders.store(h[i * N + n], run.b, run.segment, n, d, tile.lanes);
+      } else if (run.segment == p.segments - 1) {
+        const Vector<S> v = Number<T>::result(h[i * N + n]);
+        for (int lane = 0; lane < tile.lanes; ++lane) p.last[(run.b * p.channels + d + lane) * N + n] = v[lane];
+      }
+    }
+  }
+}
+
+// Save a tile's states before chunk c for the backward pass.
+template <class T, class S> INLINE void save(const Scan<S>& p, int64_t b, int64_t c, int64_t d, int lanes, const T* h) {
+  const int64_t row = (b * ceil_div(p.length, CHUNK) + c) * p.state;
+  for (int64_t n = 0; n < p.state; ++n)
+    for (int part = 0; part < Number<T>::parts; ++part)
+      store_lanes(p.saved[part] + (row + n) * p.channels + d, Number<T>::part(h[n], part), lanes);
+}
+
 // Scan a run of tiles. With OUTPUT false only the state that it leaves behind, starting from zero, goes to the borders.
 template <bool OUTPUT, class T, class S>
 static void forward_run(const Scan<S>& p, const Run& run, Borders<S>& borders, bool add) {
-  const int64_t N = p.state, chunks = ceil_div(p.length, CHUNK);
+  const int64_t N = p.state;
   char* memory = (char*)scratch(sizeof(T) * run.tiles * (N + 1) + TileParameters<T, S>::bytes(p, run.tiles) +
                                 2 * packed<T>(p));
   T *h = (T*)memory, *total = h + run.tiles * N;
@@ -85,16 +127,8 @@ static void forward_run(const Scan<S>& p, const Run& run, Borders<S>& borders, b
   S* pack_B = (S*)(own.bound + run.tiles);
   S* pack_C = (S*)((char*)pack_B + packed<T>(p));
   const Path path = p.path(run.g);
-  for (int64_t i = 0; i < run.tiles; ++i) {
-    const Tile tile = tile_at(p, run.first + i);
-    const int64_t d = channel_of(p, run.g, tile);
-    total[i] = T{};
-    for (int64_t n = 0; n < N; ++n)
-      h[i * N + n] = !OUTPUT ? T{}
-                     : p.segments > 1
-                         ? borders.template load<T>(run.b, run.segment, n, d, tile.lanes)
-                         : load_number<T>(p.initial, (run.b * p.channels + d) * N + n, N, tile.lanes);
-  }
+  enter<OUTPUT>(p, run, borders, h);
+  for (int64_t i = 0; i < run.tiles; ++i) total[i] = T{};
   T u[CHUNK], z[CHUNK], step[CHUNK], input[CHUNK], y[CHUNK];
   Places next;
   for (int64_t c = run.begin; c < run.end; ++c) {
@@ -106,12 +140,7 @@ static void forward_run(const Scan<S>& p, const Run& run, Borders<S>& borders, b
     for (int64_t i = 0; i < run.tiles; ++i) {
       const Tile tile = tile_at(p, run.first + i);
       const int64_t d = channel_of(p, run.g, tile);
-      if (OUTPUT && p.saved[0]) {
-        for (int64_t n = 0; n < N; ++n)
-          for (int part = 0; part < Number<T>::parts; ++part)
-            store_lanes(p.saved[part] + ((run.b * chunks + c) * N + n) * p.channels + d,
-                        Number<T>::part(h[i * N + n], part), tile.lanes);
-      }
+      if (OUTPUT && p.saved[0]) save(p, run.b, c, d, tile.lanes, h + i * N);
       load_steps(p, run, tile, places, steps, u, step, input);
       if (OUTPUT && p.z[0].data) load_numbers(z, p.z, run.b, run.g, tile.d, places, steps, tile.lanes);
       if (OUTPUT) {
@@ -131,19 +160,7 @@ static void forward_run(const Scan<S>& p, const Run& run, Borders<S>& borders, b
       store_tile(out, p.y.at(run.b, run.g, tile.d), p.y, places, steps, tile.lanes, add);
     }
   }
-  for (int64_t i = 0; i < run.tiles; ++i) {
-    const Tile tile = tile_at(p, run.first + i);
-    const int64_t d = channel_of(p, run.g, tile);
-    if (!OUTPUT) borders.store_steps(total[i], run.b, run.segment, d, tile.lanes);
-    for (int64_t n = 0; n < N; ++n) {
-      if (!OUTPUT) {
-        borders.store(h[i * N + n], run.b, run.segment, n, d, tile.lanes);
-      } else if (run.segment == p.segments - 1) {
-        const Vector<S> v = Number<T>::result(h[i * N + n]);
-        for (int lane = 0; lane < tile.lanes; ++lane) p.last[(run.b * p.channels + d + lane) * N + n] = v[lane];
-      }
-    }
-  }
+  leave<OUTPUT>(p, run, borders, h, total);
 }
 
 template <class T, class S> static void run_forward(const Scan<S>& p) {

@@ -1,0 +1,62 @@
+"""Why a goal was not reached, or not measured: one explanation for each, or the page is not written."""
+
+from typing import Any
+
+from _goals import is_reached
+
+# benchmark: what the goal's name begins with, and why
+WHY: dict[str, dict[str, str]] = {
+    "scan": {
+        "fraction of the arithmetic limit, forward": "What is not counted in the limit, above all softplus, the gate "
+        "and waiting for memory, takes the rest: see the row `cached`, where all data fit into the second cache. This "
+        "processor does two 512-bit multiply-adds a cycle, twice as many as the one that the goal was set on, with no "
+        "more memory bandwidth a core.",
+        "fraction of the arithmetic limit, backward": "In the second cache (row `cached`) the kernel comes near; from "
+        "memory it waits. Of its own time at shape a, sampled: the states 55 %, softplus, gate and their slopes 24 %, "
+        "reading and writing tiles 17 %, the sums of dB and dC 4 %. This processor does two 512-bit multiply-adds a "
+        "cycle, twice as many as the one that the goal was set on, with no more memory bandwidth a core.",
+        "time with AVX2 over AVX-512": "On this processor AVX-512 does twice the arithmetic of AVX2 in a cycle (two "
+        "512-bit multiply-adds); the goal was set on one that does as much of both. The limit is then 2, less what "
+        "does not depend on the width.",
+        "Triton on an H100": "No GPU was at hand. The kernels are interpreted in the tests and compiled for sm_90; see "
+        "decision 10.",
+    },
+    "conv": {
+        "forward": "The goal asks for the worst shape and layout. There, channel-first at (64, 384, 64), torch's own "
+        "convolution takes its fast path and ours moves its 13 MB at about 30 GB/s, near what this machine copies at; "
+        "nothing is left but memory. Our models use channel-last memory.",
+        "forward + backward": "As forward: torch takes its fast path, and ours is bound by memory.",
+    },
+    "step": {
+        "float32, share of the memory bandwidth": "Nearly all the time is in torch's matrix-vector products, which "
+        "read weights at half of what a plain sum does; the scan and the convolution take microseconds.",
+        "float32, against transformers": "Both spend their time in the same matrix-vector products.",
+        "bfloat16, share of the memory bandwidth": "As in float32.",
+        "bfloat16, against transformers": "Both spend their time in the same matrix-vector products.",
+    },
+    "training_step": {
+        "share of the time in matrix products": "The products themselves became about twice as fast here, by oneDNN "
+        "(decision 8), which lowers their share; the scan, which computes 16 exponentials for each number, is then as "
+        "large. What else there is: the sums of gradients that come from two directions, and the concatenation of the "
+        "projections' gradients (2 %).",
+        "float32, in bfloat16 steps": "The float32 step uses oneDNN (decision 8), which leaves bfloat16 less to gain; "
+        "the arithmetic of the scan is float32 in both.",
+    },
+}
+
+
+def why(benchmark: str, results: dict[str, Any]) -> str:
+    """List the goals that were not reached or not measured, with the reason.
+
+    Raises:
+        SystemExit: one of them has no explanation.
+    """
+    lines = []
+    for goal in results["goals"]:
+        if is_reached(results, goal):
+            continue
+        reasons = [text for begins, text in WHY.get(benchmark, {}).items() if goal.startswith(begins)]
+        if not reasons:
+            raise SystemExit(f"{benchmark}: goal {goal!r} was not reached and has no explanation; write it in _why.py")
+        lines.append(f"- {goal}: {reasons[0]}")
+    return "\n".join(["Goals that were not reached, or not measured:", "", *lines]) if lines else ""
