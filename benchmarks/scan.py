@@ -27,7 +27,6 @@ from _scan_goals import AT_MOST, GOALS, reached
 from _scans import OURS, PASSES, Sizes
 from _timing import machine, write_json
 
-from mamba_mender.cli.allocator import keep_freed_memory
 from mamba_mender.ops import cpu
 
 SHAPES: dict[str, Sizes] = {
@@ -46,7 +45,6 @@ PARTS = ("limits", "kernel", "instruction sets", "threads", "lengths", "errors",
 
 def main() -> None:
     args = arguments()
-    keep_freed_memory()  # as every command does; all ways have it
     torch.set_num_threads(args.threads)
     if args.memory:
         sizes, way, what = args.memory
