@@ -44,6 +44,9 @@ def reached(results: dict[str, Any]) -> dict[str, float]:
     for row in results.get("instruction sets", []):
         if row["way"] == "avx2" and "median" in row and results["machine"]["instruction_set"] == "avx512":
             found[f"time with AVX2 over AVX-512, {row['pass']}"] = row["ratio"]
+    shares = memory_shares(results)
+    if {*MAIN, "d"} <= shares.keys():
+        found["extra memory over inputs, most of a, b, c, d"] = max(shares[shape] for shape in (*MAIN, "d"))
     if lengths := results.get("lengths"):
         found["dearest over cheapest token, 1,024 to 65,536"] = spread(lengths["wide"])
     if own := [ways[OURS] for ways in results.get("errors", {}).values()]:
@@ -63,14 +66,19 @@ def of_rows(rows: list[dict[str, Any]]) -> dict[str, float]:
         if all((shape, what, "mambapy") in by_key for shape in MAIN):
             least = min(by_key[shape, what, "mambapy"]["ratio"] for shape in MAIN)
             found[f"{what} against mambapy, least of a, b, c"] = least
-    ours = [by_key.get((shape, BOTH, OURS)) for shape in (*MAIN, "d")]
-    if all(row and row.get("memory_mb") is not None for row in ours):
-        found["extra memory over inputs, most of a, b, c, d"] = max(row["memory_mb"] / inputs_mb(row) for row in ours)
     if ("a", SECOND, OURS) in by_key:
         found["second-order steps in first-order ones, a"] = (
             by_key["a", SECOND, OURS]["median"] / by_key["a", BOTH, OURS]["median"]
         )
     return found
+
+
+def memory_shares(results: dict[str, Any]) -> dict[str, float]:
+    """Give the extra memory of forward + backward in sizes of the inputs; d is one of the lengths too."""
+    own = [row for row in results.get("rows", []) if row["way"] == OURS]
+    own += [row | {"shape": "d"} for row in results.get("lengths", {}).get("wide", []) if row["sizes"][2] == 65536]
+    own = [row for row in own if row["pass"] == BOTH and row.get("memory_mb") is not None]
+    return {row["shape"]: row["memory_mb"] / inputs_mb(row) for row in own}
 
 
 def inputs_mb(row: dict[str, Any]) -> float:
