@@ -19,7 +19,7 @@ def is_reached(results: Mapping[str, Any], name: str) -> bool | None:
 
 def judged(results: Mapping[str, Any], name: str) -> tuple[str, str, str]:
     """Put a goal into words: the goal, what was reached, and whether that is enough."""
-    goal = f"{'at most' if name in results.get('at_most', ()) else 'at least'} {results['goals'][name]:.3g}"
+    goal = f"{'at most' if name in results.get('at_most', ()) else 'at least'} {results['goals'][name]:g}"
     verdict = is_reached(results, name)
     if verdict is None:
         return goal, "", "not measured"

@@ -18,7 +18,9 @@ def scan_parts(results: Results) -> list[str]:
         "batch, channels, length, state. The second order is a loss on a gradient, as a mending step has it.",
         times(rows),
         not_timed(rows),
-        "Compiling the loop took " + ", ".join(f"{r['compile_seconds']:.0f} s ({r['pass']})" for r in compiled) + "."
+        "Compiling the loop took "
+        + ", ".join(f"{r['compile_seconds']:.0f} s ({r['pass']})" for r in compiled)
+        + ", with what torch's cache on disk held already."
         if compiled
         else "",
         "Peak memory of forward + backward beyond the inputs, gradients included, in MB; in brackets in sizes of the "
