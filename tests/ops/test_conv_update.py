@@ -201,7 +201,10 @@ BAD = {
     "zero length": (lambda s: {"x": s["x"][..., :0]}, r"needs a length and a width above 0"),
     "zero width": (lambda s: {"weight": s["weight"][:, :0]}, r"needs a length and a width above 0"),
     "activation": (lambda s: {"activation": "relu"}, r"activation must be None or 'silu', got 'relu'"),
-    "quarters": (lambda s: {"x": s["x"].to(torch.float8_e5m2)}, r"cannot compute with \['torch.float8_e5m2'\]"),
+    "quarters": (
+        lambda s: {"x": s["x"].to(torch.float8_e5m2)},
+        r"tensors must be float32, float64, bfloat16 or float16, got \['torch.float8_e5m2'\]; cast them",
+    ),
     "whole numbers": (lambda s: {"x": s["x"].long()}, r"must be real floating point, got .*torch.int64"),
 }
 

@@ -261,7 +261,10 @@ BAD = {
     "z": (lambda s: {"z": s["z"][..., None]}, r"z must be \(batch, dim\)"),
     "dt_bias": (lambda s: {"dt_bias": s["dt_bias"][:2]}, r"dt_bias has dim=2"),
     "shared state": (lambda s: {"state": s["state"][:1].expand(2, 5, 4)}, r"several of its elements share memory"),
-    "quarters": (lambda s: {"x": s["x"].to(torch.float8_e5m2)}, r"cannot compute with \['torch.float8_e5m2'\]"),
+    "quarters": (
+        lambda s: {"x": s["x"].to(torch.float8_e5m2)},
+        r"tensors must be float32, float64, bfloat16 or float16, got \['torch.float8_e5m2'\]; cast them",
+    ),
     "whole numbers": (lambda s: {"x": s["x"].long()}, r"must be real floating point, got .*torch.int64"),
     "backend": (lambda s: {"backend": "abacus"}, r"backend must be one of .*, got 'abacus'"),
 }

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from mamba_mender.ops.backends import Backend, choose_backend
 
-_DTYPES = {torch.float32, torch.float64, torch.bfloat16, torch.float16}
 _MOST_KNOWN = 1024
 _known: dict[tuple, Backend] = {}  # calls that were checked, by what the checks read
 
@@ -62,9 +61,4 @@ def _check_all(
     assert state is not None
     if any(step == 0 and size > 1 for step, size in zip(state.stride(), state.shape, strict=True)):
         raise ValueError(f"{where}: the state is changed in place, but several of its elements share memory; clone it.")
-    name = choose_backend(where, backend, [t for t in tensors if t is not None])
-    if unknown := {t.dtype for t in tensors if t is not None} - _DTYPES:
-        raise ValueError(
-            f"{where}: cannot compute with {sorted(map(str, unknown))}; cast to float32 or half precision."
-        )
-    return name
+    return choose_backend(where, backend, [t for t in tensors if t is not None])

@@ -27,7 +27,8 @@ struct Places {
 INLINE Places places_of(const Path& path, int64_t first, int steps) {
   Places places;
   for (int t = 0; t < steps; ++t) places.at[t] = path.at(first + t);
-  for (int t = steps; t < CHUNK; ++t) places.at[t] = places.at[steps - 1];  // for what is asked for ahead
+  if (steps > 0)  // a convolution may have none left
+    for (int t = steps; t < CHUNK; ++t) places.at[t] = places.at[steps - 1];  // for what is asked for ahead
   places.stride = path.by_column ? 0 : path.reverse ? -1 : 1;
   return places;
 }
