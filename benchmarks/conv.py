@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from _goals import told
 from _timing import in_own_process, interleave, machine, peak_memory, write_json
 from torch import Tensor
 
@@ -80,9 +81,9 @@ def main() -> None:
         for row in compare(shape, dtype, what, args)
     ]
     reached = {what: worst_ratio(rows, what) for what in GOALS}
-    write_json(args.out, {"machine": place, "goals": GOALS, "reached": reached, "rows": rows})
-    print("\nreached: " + ", ".join(f"{what} {found:.1f} (goal {GOALS[what]:g})" for what, found in reached.items()))
-    print(f"written: {args.out}")
+    results = {"machine": place, "goals": GOALS, "reached": reached, "rows": rows}
+    write_json(args.out, results)
+    print("", *told(results), f"written: {args.out}", sep="\n")
 
 
 def draw(sizes: tuple[int, int, int], dtype: torch.dtype, layout: str) -> list[Tensor]:

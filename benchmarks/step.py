@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from _decoder import Decoder, Sizes, TransformersDecoder, draw_weights, has_transformers
+from _goals import told
 from _limits import measure_limits
 from _timing import interleave, machine, write_json
 from torch import Tensor
@@ -54,12 +55,9 @@ def main() -> None:
     calls = [row for shape in shapes for row in time_ops(shape, args)]
     tokens = [row for dtype in DTYPES for row in time_model(dtype, sizes, bandwidth, args)]
     reached = summed_up(tokens)
-    write_json(
-        args.out,
-        {"machine": place, "limits": measured, "goals": GOALS, "reached": reached, "ops": calls, "model": tokens},
-    )
-    print("\nreached: " + ", ".join(f"{what} {found:.2f} (goal {GOALS[what]:g})" for what, found in reached.items()))
-    print(f"written: {args.out}")
+    results = {"machine": place, "limits": measured, "goals": GOALS, "reached": reached, "ops": calls, "model": tokens}
+    write_json(args.out, results)
+    print("", *told(results), f"written: {args.out}", sep="\n")
 
 
 def bandwidth_of(limits: Mapping[str, Any], threads: int) -> float | None:

@@ -169,6 +169,18 @@ def in_dtype(tensor, dtype):
     return like.copy_(tensor) if 0 not in tensor.stride() else tensor[:1].to(dtype).expand(tensor.shape)
 
 
+def by_threads(run, counts=(1, 2, 3)):
+    """Run the same thing with several numbers of threads."""
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in counts:
+            torch.set_num_threads(threads)
+            found.append(run())
+    finally:
+        torch.set_num_threads(before)
+    return found
+
+
 def assert_agree(found, expected, bounds):
     """Assert that relative norm errors keep to the bounds for outputs, first and second derivatives."""
     assert found.keys() == expected.keys()
@@ -209,6 +221,8 @@ def ladder():
         conv_inputs=conv_inputs,
         derivatives=derivatives,
         assert_agree=assert_agree,
+        by_threads=by_threads,
+        in_dtype=in_dtype,
         lay=lay,
         exact=(1e-12, 1e-12, 1e-12),
         single=(1e-6, 1e-5, 1e-4),

@@ -84,17 +84,16 @@ def test_nan_stays_in_its_row(isa):
 
 
 @built
-def test_threads_change_no_bit(isa):
+def test_threads_change_no_bit(ladder, isa):
     x, weight = torch.randn(700, 96, requires_grad=True), torch.randn(96, requires_grad=True)
-    cotangent, found, before = torch.randn(700, 96), [], torch.get_num_threads()
-    try:
-        with cpu.force_instruction_set(isa):
-            for threads in (1, 2, 3):
-                torch.set_num_threads(threads)
-                y = kernel(x=x, weight=weight)
-                found.append((y, *torch.autograd.grad(y, (x, weight), cotangent)))
-    finally:
-        torch.set_num_threads(before)
+    cotangent = torch.randn(700, 96)
+
+    def both():
+        y = kernel(x=x, weight=weight)
+        return y, *torch.autograd.grad(y, (x, weight), cotangent)
+
+    with cpu.force_instruction_set(isa):
+        found = ladder.by_threads(both)
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(other, found[0], strict=True))
 

@@ -162,13 +162,8 @@ def test_forward_mode_is_refused_rather_than_dropped(ladder):
 
 @pytest.mark.parametrize("shape", [(2, 64, 65, 16), (1, 80, 40, 16), *WIDE], ids=str)
 def test_the_number_of_threads_changes_no_bit(ladder, kernel, shape):
-    inputs, before, found = ladder.scan_inputs(*shape), torch.get_num_threads(), []
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            found.append(ladder.derivatives(scan(kernel), inputs, torch.float32))
-    finally:
-        torch.set_num_threads(before)
+    inputs = ladder.scan_inputs(*shape)
+    found = ladder.by_threads(lambda: ladder.derivatives(scan(kernel), inputs, torch.float32))
     for name, tensor in found[0].items():
         assert all(torch.equal(tensor, other[name]) for other in found[1:]), name
 
@@ -198,37 +193,27 @@ def test_segments_only_where_cores_would_idle(ladder, many_cores):
 
 
 def test_the_number_of_threads_changes_no_bit_of_segments(ladder, kernel, many_cores):
-    inputs, before, found = ladder.scan_inputs(2, 16, 333, 8), torch.get_num_threads(), []
+    inputs = ladder.scan_inputs(2, 16, 333, 8)
     assert many_cores(inputs) == 8
-    try:
-        for threads in (1, 3):
-            torch.set_num_threads(threads)
-            found.append(ladder.derivatives(scan(kernel), inputs, torch.float32))
-    finally:
-        torch.set_num_threads(before)
+    found = ladder.by_threads(lambda: ladder.derivatives(scan(kernel), inputs, torch.float32), (1, 3))
     assert all(torch.equal(tensor, found[1][name]) for name, tensor in found[0].items())
 
 
 HALVES = {torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11}  # with the largest relative rounding error
 
 
-def in_half(inputs, dtype, leave=()):
+def in_half(ladder, inputs, dtype, leave=()):
     """Bring sequences to half precision, and the rest to float32; every number is then what float64 holds too."""
     sequences = {name for name in ("u", "delta", "B", "C", "z") if inputs.get(name) is not None} - set(leave)
     rest = {name: tensor.float() for name, tensor in inputs.items()}
-    return rest | {name: ladder_cast(inputs[name], dtype) for name in sequences if inputs[name].dim() > 2}
-
-
-def ladder_cast(tensor, dtype):
-    cast = torch.empty_strided(tensor.shape, tensor.stride(), dtype=dtype)
-    return cast.copy_(tensor)
+    return rest | {name: ladder.in_dtype(inputs[name], dtype) for name in sequences if inputs[name].dim() > 2}
 
 
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
 @pytest.mark.parametrize("layout", ["channel-last", "channel-first", "sliced"])
 @pytest.mark.parametrize("leave", [(), ("delta",), ("u", "C")], ids=["all", "delta exact", "u and C exact"])
 def test_half_precision_rounds_only_results(ladder, kernel, dtype, layout, leave):
-    inputs = in_half(ladder.scan_inputs(channels=37, length=45, layout=layout), dtype, leave)
+    inputs = in_half(ladder, ladder.scan_inputs(channels=37, length=45, layout=layout), dtype, leave)
     leaves = {name: tensor.requires_grad_() for name, tensor in inputs.items()}
     exact = {name: tensor.detach().double().requires_grad_() for name, tensor in inputs.items()}
     found, expected = scan(kernel)(**leaves), scan("reference")(**exact)
@@ -248,7 +233,7 @@ def test_half_precision_rounds_only_results(ladder, kernel, dtype, layout, leave
 def test_half_precision_is_read_without_a_copy(ladder, monkeypatch):
     seen, run = {}, cpu_scan._run
     monkeypatch.setattr(cpu_scan, "_run", lambda *args: (seen.update(args[-1]), run(*args)))
-    inputs = in_half(ladder.scan_inputs(layout="channel-last"), torch.bfloat16)
+    inputs = in_half(ladder, ladder.scan_inputs(layout="channel-last"), torch.bfloat16)
     scan("cpu")(**inputs)
     for name in ("u", "delta", "B", "C", "z"):
         assert seen[name][0] == inputs[name].data_ptr(), name
@@ -268,7 +253,7 @@ def test_special_halves_survive(kernel, dtype):
 
 
 def test_second_order_of_halves_is_that_of_float32(ladder):
-    inputs = in_half(ladder.scan_inputs(channels=5, length=40), torch.bfloat16)
+    inputs = in_half(ladder, ladder.scan_inputs(channels=5, length=40), torch.bfloat16)
     found = []
     for cast in (lambda t: t, lambda t: t.float()):
         leaves = [cast(t).requires_grad_() for t in inputs.values()]

@@ -34,7 +34,7 @@ channels = 64 if len(orders) == 1 else 64 // groups
 inputs = [make(2, channels, 36), make(2, 64, 36), make(64, 16), B, B]
 z = optional and len(orders) == 1
 inputs += [make(64), make(2, 64, 36) if z else None, make(64), make(2, 64, 16)] if optional else [None] * 4
-y, last = gpu_scan._scan(tuple(inputs), optional, orders, rows)
+y, last = gpu_scan.OPS.run(tuple(inputs), optional, orders, rows)
 given = [t for t in inputs if t is not None]
 first = torch.autograd.grad(y.sum() + last.sum(), given, create_graph=True)
 torch.autograd.grad(sum(t.sum() for t in first), given)

@@ -192,14 +192,9 @@ def test_nan_and_infinity_come_out_where_they_come_out_of_the_reference(kernel, 
         assert torch.equal(mine.isinf(), right.isinf())
 
 
-def test_the_number_of_threads_changes_no_bit(kernel):
-    step, before, found = draw(3, 1000, 16), torch.get_num_threads(), []
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            found.append(ran(step, kernel))
-    finally:
-        torch.set_num_threads(before)
+def test_the_number_of_threads_changes_no_bit(ladder, kernel):
+    step = draw(3, 1000, 16)
+    found = ladder.by_threads(lambda: ran(step, kernel))
     assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
 
 

@@ -5,15 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mamba_mender.ops.cpu import (
-    HALVES,
-    address,
-    channel_last,
-    extension,
-    instruction_set,
-    output_address,
-    threads_for,
-)
+from mamba_mender.ops.cpu import address, channel_last, extension, instruction_set, output_address, threads_for
 from mamba_mender.ops.differentiable_op import differentiable_op
 
 
@@ -23,8 +15,7 @@ def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, sy
     x may be half precision beside a float32 weight and bias: it, y and its gradient are then read and written as such.
     """
     left = (weight.shape[1] - 1) // 2 if symmetric else weight.shape[1] - 1
-    known = x if x.dtype in HALVES else x.to(weight.dtype)
-    return conv_forward(known, weight, bias, silu, left, reverse).to(x.dtype)
+    return conv_forward(x, weight, bias, silu, left, reverse)
 
 
 def _run_forward(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, left: int, reverse: bool) -> Tensor:

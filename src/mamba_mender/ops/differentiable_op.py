@@ -17,6 +17,7 @@ def differentiable_op(
     save: Callable[[Any, tuple, Any], None] | None,
     backward: Callable[..., Any],
     device: str | Sequence[str] = "cpu",
+    schema: str | None = None,
 ) -> Callable[..., Any]:
     """Register a kernel and its gradient with ``torch.library``, and return the cheapest way to call it.
 
@@ -26,16 +27,17 @@ def differentiable_op(
 
     Args:
         name: the op, as "namespace::name".
-        run: the kernel on real tensors; its annotations give the op's schema. It mutates nothing.
+        run: the kernel on real tensors. It mutates nothing.
         fake: the same arguments to empty outputs, with the real strides.
         save: fills ctx from (ctx, inputs, output), as ``register_autograd``'s ``setup_context``.
         backward: from ctx and the outputs' gradients to those of each argument.
         device: the kinds of device that the kernel runs on.
+        schema: the types of run's arguments and results, as torch writes them; None reads them off its annotations.
 
     Returns:
         A function of run's positional arguments.
     """
-    op = torch.library.custom_op(name, run, mutates_args=(), device_types=device)
+    op = torch.library.custom_op(name, run, mutates_args=(), device_types=device, schema=schema)
     op.register_fake(fake)
     op.register_autograd(backward, setup_context=save)
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from mamba_mender.ops import gpu
+from mamba_mender.ops.scan_memory import CHUNK, sizes_of
 
-CHUNK = 32  # steps between two saved states
 MOST_ORDERS = 31  # that fit into 64 bits
 SEQUENCES, MATRICES, INITIAL = (0, 1, 6), (3, 4), 8  # which of the nine inputs are what
 
@@ -21,19 +21,15 @@ class ScanMemory:
     """
 
     def __init__(self, inputs: Sequence[Any], softplus: bool, orders: list[int], rows: int) -> None:
-        u, _, A, B, C, *_ = inputs
-        self.u, self.batch, self.length = u, u.shape[0], u.shape[2]
-        self.channels, self.state = A.shape
-        self.groups = max(matrix.shape[1] if matrix.dim() == 4 else 1 for matrix in (B, C))
-        self.width = self.channels // self.groups
-        self.shared = u.shape[1] != self.channels
-        self.constant = (B.dim() == 2, C.dim() == 2)
+        sizes = sizes_of(inputs)
+        self.u, self.constant = inputs[0], tuple(matrix.dim() == 2 for matrix in inputs[3:5])
+        self.batch, self.channels, self.length, self.state, self.groups, self.shared = sizes
+        self.width, self.chunks = self.channels // self.groups, sizes.chunks
         self.softplus, self.orders, self.rows = softplus, orders, rows
         given = [tensor for tensor in inputs if tensor is not None]
         self.work = torch.float64 if any(tensor.dtype == torch.float64 for tensor in given) else torch.float32
         self.tile = gpu.tile_shape(self.width, self.state)
         self.blocks = -(-self.width // self.tile[0])
-        self.chunks = -(-self.length // CHUNK)
 
     def run(self, kernel: str, *arguments: Any) -> None:
         """Run a kernel with these sizes, if there is anything to do."""

@@ -1,6 +1,7 @@
 """What the C++ scan reads and writes: how its inputs are laid out, and memory for its results."""
 
 import os
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -61,7 +62,7 @@ class Sizes(NamedTuple):
         return max(1, min(2 * cores // max(self.rows * self.tiles, 1), self.length // SEGMENT))
 
 
-def sizes_of(inputs: list | tuple) -> Sizes:
+def sizes_of(inputs: Sequence[Any]) -> Sizes:
     """Read the sizes off u, delta, A, B, C."""
     u, delta, A, B, C = inputs[:5]
     groups = max(matrix.shape[1] if matrix.dim() == 4 else 1 for matrix in (B, C))
