@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from mamba_mender.ops import gpu
-from mamba_mender.ops.scan_memory import CHUNK, sizes_of
+from mamba_mender.ops.scan_memory import sizes_of
 
+CHUNK = 32  # steps between two saved states, in this kernel
 MOST_ORDERS = 31  # that fit into 64 bits
 SEQUENCES, MATRICES, INITIAL = (0, 1, 6), (3, 4), 8  # which of the nine inputs are what
 
@@ -21,10 +22,9 @@ class ScanMemory:
     """
 
     def __init__(self, inputs: Sequence[Any], softplus: bool, orders: list[int], rows: int) -> None:
-        sizes = sizes_of(inputs)
         self.u, self.constant = inputs[0], tuple(matrix.dim() == 2 for matrix in inputs[3:5])
-        self.batch, self.channels, self.length, self.state, self.groups, self.shared = sizes
-        self.width, self.chunks = self.channels // self.groups, sizes.chunks
+        self.batch, self.channels, self.length, self.state, self.groups, self.shared = sizes_of(inputs)
+        self.width, self.chunks = self.channels // self.groups, -(-self.length // CHUNK)
         self.softplus, self.orders, self.rows = softplus, orders, rows
         given = [tensor for tensor in inputs if tensor is not None]
         self.work = torch.float64 if any(tensor.dtype == torch.float64 for tensor in given) else torch.float32
