@@ -5,6 +5,7 @@ import torch
 from hypothesis import settings
 
 from mamba_mender.ops import available_backends, cpu
+from mamba_mender.taps import ConvCall, ScanCall, ScanRecord
 
 settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=20, database=None)
 settings.load_profile("fixed")
@@ -45,3 +46,50 @@ def pytest_generate_tests(metafunc):
 @pytest.fixture(autouse=True)
 def seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def make_record():
+    """Build the record of a random scan, with its convolution and gate, as `record` would have made it."""
+
+    def make(
+        *, batch=2, channels=6, length=9, state=4, groups=1, reverse=False, initial=False, dtype=torch.float64, seed=0
+    ):
+        draw = torch.Generator().manual_seed(seed)
+
+        def normal(*shape):
+            return torch.randn(*shape, dtype=dtype, generator=draw)
+
+        conv = ConvCall(
+            x=normal(batch, channels, length),
+            weight=normal(channels, 4),
+            bias=normal(channels),
+            activation="silu",
+            reverse=reverse,
+        )
+        call = ScanCall(
+            u=conv.convolve(),
+            delta=normal(batch, channels, length),
+            A=-normal(channels, state).exp(),
+            B=normal(batch, groups, state, length),
+            C=normal(batch, groups, state, length),
+            D=normal(channels),
+            z=normal(batch, channels, length),
+            delta_bias=normal(channels),
+            reverse=reverse,
+            initial_state=normal(batch, channels, state) if initial else None,
+        )
+        y, last = call.scan()
+        given = {name: getattr(call, name) for name in call.__dataclass_fields__}
+        direction = "backward" if reverse else "forward"
+        return ScanRecord(
+            name=f"layers.0.mixer.{direction}_scan",
+            block=0,
+            direction=direction,
+            y=y,
+            last_state=last,
+            conv=conv,
+            **given,
+        )
+
+    return make

@@ -148,15 +148,6 @@ def test_states_fire_in_order_with_tokens_in_image_order(pool):
     assert fired == [("embedding", stream), *layers]
 
 
-def test_tapped_scans_change_nothing():
-    model, images = make_vim(), torch.randn(2, 2, 8, 8, dtype=torch.float64)
-    fused = model(images)
-    for module in model.modules():
-        if isinstance(module, Scan):
-            module.tap = lambda _inputs, s, _last: s
-    assert_close(model(images), fused)
-
-
 def test_head_reads_the_class_token_or_the_mean():
     images = torch.randn(2, 2, 8, 8, dtype=torch.float64)
     for pool, read in (("class", lambda tokens: tokens[:, 2]), ("mean", lambda tokens: tokens.mean(1))):

@@ -1,11 +1,32 @@
 """The parameters of a Mamba block's short convolution."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from mamba_mender.ops import causal_conv1d
+
+
+@dataclass(frozen=True, eq=False)
+class ConvInputs:
+    """Everything that enters one short convolution.
+
+    x: (batch, channels, length), in image order also if it runs in reverse. weight: (channels, width).
+    bias: (channels).
+    """
+
+    x: Tensor
+    weight: Tensor
+    bias: Tensor
+    activation: str
+    reverse: bool
+
+
+ConvTap = Callable[[ConvInputs], Tensor]
+"""Takes over the convolution of these inputs and its activation; returns (batch, channels, length)."""
 
 
 class CausalConv1d(nn.Module):
@@ -32,8 +53,11 @@ class CausalConv1d(nn.Module):
         self.weight = nn.Parameter(torch.empty(channels, 1, width).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(channels).uniform_(-bound, bound))
         self.reverse = reverse
+        self.tap: ConvTap | None = None
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.tap is not None:
+            return self.tap(ConvInputs(x.mT, self.weight[:, 0], self.bias, "silu", self.reverse)).mT
         return causal_conv1d(x.mT, self.weight[:, 0], self.bias, "silu", reverse=self.reverse).mT
 
     def extra_repr(self) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mamba_mender.ops import selective_scan
@@ -29,12 +28,12 @@ class ScanInputs:
     reverse: bool
 
 
-ScanTap = Callable[[ScanInputs, Tensor, Tensor], Tensor]
-"""Takes the inputs, the ungated output s (batch, channels, length) and the last state; returns the s to go on with."""
+ScanTap = Callable[[ScanInputs], Tensor]
+"""Takes over the scan of these inputs and its gate; returns the gated output, (batch, channels, length)."""
 
 
 class Scan(nn.Module):
-    """Run the gated selective scan; while tapped, ungated, with the gate applied after the tap.
+    """Run the gated selective scan, or leave it to the tap.
 
     Computes ``selective_scan(u, delta, A, B, C, D, delta_bias=delta_bias, delta_softplus=True) * silu(z)``.
 
@@ -66,20 +65,7 @@ class Scan(nn.Module):
     ) -> Tensor:
         if self.tap is None:
             return selective_scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus=True, reverse=self.reverse)
-        s, last = selective_scan(
-            u,
-            delta,
-            A,
-            B,
-            C,
-            D,
-            delta_bias=delta_bias,
-            delta_softplus=True,
-            return_last_state=True,
-            reverse=self.reverse,
-        )
-        s = self.tap(ScanInputs(u, delta, A, B, C, D, z, delta_bias, True, self.reverse), s, last)
-        return s if z is None else s * F.silu(z)
+        return self.tap(ScanInputs(u, delta, A, B, C, D, z, delta_bias, True, self.reverse))
 
     def extra_repr(self) -> str:
         return f"reverse={self.reverse}"

@@ -1,20 +1,29 @@
 """Record what flows through the blocks and scans of a model."""
 
-from mamba_mender.taps.find_states import block_of, find_states
+from mamba_mender.taps.conv_call import ConvCall
+from mamba_mender.taps.edit import NODES, Edit, edit
+from mamba_mender.taps.find_states import find_states
 from mamba_mender.taps.record import record
 from mamba_mender.taps.run import Run
-from mamba_mender.taps.scan_record import Proof, ScanRecord
-from mamba_mender.taps.state_key import DIRECTIONS, EMBEDDING, STATES, StateKey
+from mamba_mender.taps.scan_call import ScanCall
+from mamba_mender.taps.scan_record import Proof, ScanRecord, derived
+from mamba_mender.taps.state_key import DIRECTIONS, EMBEDDING, STATES, StateKey, block_of
 
 __all__ = [
     "DIRECTIONS",
     "EMBEDDING",
+    "NODES",
     "STATES",
+    "ConvCall",
+    "Edit",
     "Proof",
     "Run",
+    "ScanCall",
     "ScanRecord",
     "StateKey",
     "block_of",
+    "derived",
+    "edit",
     "find_states",
     "record",
 ]

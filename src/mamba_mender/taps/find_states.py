@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from torch import nn
 
 from mamba_mender._check import UserError, nearest
-from mamba_mender.nn.scan import Scan
-from mamba_mender.nn.state_point import StatePoint
+from mamba_mender.taps.find_places import find_places
 from mamba_mender.taps.state_key import EMBEDDING, STATES, StateKey
 
 
@@ -45,23 +44,8 @@ def find_states(model: nn.Module, patterns: Iterable[str] | None = None) -> list
     return [key for key in known if key in chosen]
 
 
-def block_of(module_name: str) -> int:
-    """Read the block's number from a module name: its first whole number, or the embedding's.
-
-    Example:
-        >>> block_of("layers.3.mixer.forward_scan"), block_of("embedding")
-        (3, -1)
-    """
-    return next((int(part) for part in module_name.split(".") if part.isdecimal()), EMBEDDING)
-
-
 def _all_states(model: nn.Module) -> list[StateKey]:
-    keys = []
-    for name, module in model.named_modules():
-        if isinstance(module, Scan):
-            keys.append(StateKey(block_of(name), "s", "backward" if module.reverse else "forward"))
-        elif isinstance(module, StatePoint):
-            keys.append(StateKey(block_of(name), module.state, module.direction))
+    keys = list(find_places(model).points)
     if not keys:
         raise UserError(f"find_states: {type(model).__name__} has no states; pass a model of mamba_mender.")
     return sorted(keys, key=lambda key: (key.block, STATES.index(key.state), key.direction != "forward"))

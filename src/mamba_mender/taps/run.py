@@ -1,30 +1,74 @@
 """What one forward pass left behind: its states, its scans, and the gradients of any target."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from mamba_mender._check import nearest
+from mamba_mender.taps.join import follows, join
 from mamba_mender.taps.scan_record import ScanRecord
 from mamba_mender.taps.state_key import StateKey
 
 
 class Run:
-    """Hold what :func:`mamba_mender.taps.record` saw in one forward pass.
+    """Hold what :func:`mamba_mender.taps.record` saw in one forward pass, and in the decoding that continued it.
 
-    states: key to the state, (batch, tokens, channels), in image order, part of the autograd graph.
-    scans: the scan's module name to its record; ``run[name]`` is the same with a better error.
+    ``run["layers.3.mixer.scan"]`` is the record of the one scan whose name ends so.
     """
 
     def __init__(self) -> None:
-        self.states: dict[StateKey, Tensor] = {}
-        self.scans: dict[str, ScanRecord] = {}
+        self._states: dict[StateKey, list[Tensor]] = {}
+        self._parts: dict[str, list[ScanRecord]] = {}
+        self.mask: Tensor | None = None
+
+    @property
+    def states(self) -> dict[StateKey, Tensor]:
+        """Key to the state, (batch, tokens, channels), in image order, part of the autograd graph."""
+        return {key: parts[0] if len(parts) == 1 else torch.cat(parts, 1) for key, parts in self._states.items()}
+
+    @property
+    def scans(self) -> dict[str, ScanRecord]:
+        """The scan's module name to its record."""
+        return {name: self._whole(name) for name in self._parts}
+
+    def names(self) -> list[str]:
+        """List the names of the recorded scans."""
+        return list(self._parts)
 
     def __getitem__(self, name: str) -> ScanRecord:
-        if name not in self.scans:
-            raise KeyError(f"record: no scan {name!r}; {nearest(name, self.scans)}.")
-        return self.scans[name]
+        found = [full for full in self._parts if full == name] or [
+            full for full in self._parts if full.endswith(f".{name}")
+        ]
+        if len(found) > 1:
+            raise KeyError(f"record: {name!r} is the end of {found}; write out one.")
+        if not found:
+            raise KeyError(f"record: no scan {name!r}; {nearest(name, self._parts)}.")
+        return self._whole(found[0])
+
+    def add_state(self, key: StateKey, value: Tensor) -> Tensor:
+        """Keep a state, and return the tensor that the model must go on with."""
+        parts = self._states.setdefault(key, [])
+        if parts and (torch.is_grad_enabled() or value.shape[1] != 1 or value.shape[0] != parts[0].shape[0]):
+            raise RuntimeError(f"record: {str(key)!r} ran twice in one block; open a block for each forward pass.")
+        node = value.view_as(value) if value.requires_grad or not torch.is_grad_enabled() else None
+        parts.append(value.detach().requires_grad_() if node is None else node)
+        return parts[-1]
+
+    def add_scan(self, part: ScanRecord) -> None:
+        """Keep a scan, or what continues one."""
+        parts = self._parts.setdefault(part.name, [])
+        if parts and not follows(parts, part):
+            raise RuntimeError(f"record: {part.name} ran twice in one block; open a block for each forward pass.")
+        parts.append(part)
+
+    def _whole(self, name: str) -> ScanRecord:
+        """Put the parts of a scan together, once."""
+        parts = self._parts[name]
+        if len(parts) > 1 or parts[0].mask is not self.mask:
+            parts[:] = [replace(join(parts), mask=self.mask)]
+        return parts[0]
 
     def gradients(
         self,
@@ -56,9 +100,10 @@ class Run:
         wanted = list(self.states if keys is None else keys)
         if not wanted:
             raise ValueError("Run.gradients: there is no state to differentiate by; name states in record.")
-        names = {str(key) for key in self.states}
+        states = self.states
+        names = {str(key) for key in states}
         for key in wanted:
-            if key not in self.states:
+            if key not in states:
                 raise KeyError(f"Run.gradients: no state {str(key)!r} was recorded; {nearest(str(key), names)}.")
         if target.dim() > 1:
             raise ValueError(f"Run.gradients: target must be a number or (batch), got shape {tuple(target.shape)}.")
@@ -69,7 +114,7 @@ class Run:
             )
         found = torch.autograd.grad(
             target.sum(),
-            [self.states[key] for key in wanted],
+            [states[key] for key in wanted],
             create_graph=create_graph,
             retain_graph=retain_graph or create_graph,
             allow_unused=True,

@@ -52,3 +52,13 @@ class StateKey(NamedTuple):
                 f"StateKey.parse: no direction {direction!r} in {text!r}; {nearest(direction, DIRECTIONS[1:])}."
             )
         return cls(int(block), state, direction)
+
+
+def block_of(module_name: str) -> int:
+    """Read the block's number from a module name: its first whole number, or the embedding's.
+
+    Example:
+        >>> block_of("layers.3.mixer.forward_scan"), block_of("embedding")
+        (3, -1)
+    """
+    return next((int(part) for part in module_name.split(".") if part.isdecimal()), EMBEDDING)
