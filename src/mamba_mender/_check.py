@@ -2,9 +2,11 @@
 
 from __future__ import annotations  # Tensor is only a type here: the command line must not wait for torch
 
+import importlib
+import importlib.util
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,3 +61,27 @@ def check_axes(where: str, sizes: dict[str, int], **tensors: tuple[Tensor | None
                     f"{where}: {name} has {axis}={size} in shape {shape}, "
                     f"but an earlier argument has {axis}={sizes[axis]}."
                 )
+
+
+def need(module: str, *, extra: str, where: str) -> Any:
+    """Import a library that only some functions need.
+
+    Args:
+        module: its import name, e.g. "captum".
+        extra: the extra of this package that installs it.
+        where: the public function that needs it, named in the message.
+
+    Raises:
+        ModuleNotFoundError: it is not installed; the message says how to install it.
+
+    Example:
+        >>> need("no_such_library", extra="inspect", where="f")
+        Traceback (most recent call last):
+        ...
+        ModuleNotFoundError: f: the library 'no_such_library' is not installed; pip install 'mamba-mender[inspect]'.
+    """
+    if importlib.util.find_spec(module.partition(".")[0]) is None:
+        raise ModuleNotFoundError(
+            f"{where}: the library {module!r} is not installed; pip install 'mamba-mender[{extra}]'.", name=module
+        )
+    return importlib.import_module(module)
