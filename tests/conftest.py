@@ -7,6 +7,34 @@ from hypothesis import settings
 from mamba_mender.ops import available_backends, cpu
 from mamba_mender.taps import ConvCall, ScanCall, ScanRecord
 
+# The smallest sizes at which transformers builds a model of each Mamba family, all kinds of layers included.
+SMALL = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 3}
+HYBRID = SMALL | {"intermediate_size": 32, "num_attention_heads": 4, "num_key_value_heads": 4}
+HEADS = {"mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_chunk_size": 4}
+LAYERS = {"layers_block_type": ["mamba", "hybrid", "hybrid"]}
+FAMILIES = {
+    "Mamba": SMALL | {"state_size": 4},
+    "FalconMamba": SMALL | {"state_size": 4},
+    "Mamba2": SMALL | {"state_size": 8, "num_heads": 4, "head_dim": 8, "n_groups": 2, "chunk_size": 4},
+    "Jamba": HYBRID
+    | {"mamba_d_state": 4, "mamba_dt_rank": 2, "attn_layer_period": 3, "attn_layer_offset": 1}
+    | {"num_experts": 2, "expert_layer_period": 2},
+    "Zamba": HYBRID | LAYERS | {"n_mamba_heads": 2, "mamba_d_state": 4, "mamba_dt_rank": 2},
+    "Zamba2": HYBRID
+    | LAYERS
+    | {"mamba_ngroups": 1, "n_mamba_heads": 4, "mamba_d_state": 8, "chunk_size": 4, "mamba_headdim": 8}
+    | {"num_mem_blocks": 1},
+    "Bamba": HYBRID | HEADS | {"attn_layer_indices": [1]},
+    "FalconH1": HYBRID | HEADS | {"mamba_d_ssm": 32},
+    "GraniteMoeHybrid": HYBRID
+    | HEADS
+    | {"num_local_experts": 2, "num_experts_per_tok": 1, "shared_intermediate_size": 16}
+    | {"layer_types": ["mamba", "attention", "mamba"]},
+    "NemotronH": {"vocab_size": 40, "hidden_size": 16, "layers_block_type": ["mamba", "attention", "mamba"]}
+    | {"intermediate_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 4}
+    | {"mamba_num_heads": 4, "mamba_head_dim": 8, "ssm_state_size": 8, "n_groups": 2, "chunk_size": 4},
+}
+
 settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=20, database=None)
 settings.load_profile("fixed")
 
@@ -38,9 +66,11 @@ def pytest_configure(config):
 
 
 def pytest_generate_tests(metafunc):
-    """Run tests that take `backend` once per backend that runs on the CPU for more than tests."""
+    """Run tests that take `backend` once per backend that runs here, and those that take `family` once per family."""
     if "backend" in metafunc.fixturenames:
         metafunc.parametrize("backend", available_backends("cpu"))
+    if "family" in metafunc.fixturenames:
+        metafunc.parametrize("family", FAMILIES)
 
 
 @pytest.fixture(autouse=True)
@@ -91,5 +121,19 @@ def make_record():
             conv=conv,
             **given,
         )
+
+    return make
+
+
+@pytest.fixture
+def make_family():
+    """Build a tiny random causal language model of one of transformers' Mamba families, `FAMILIES`."""
+
+    def make(family, dtype=torch.float32, **changes):
+        transformers = importlib.import_module("transformers")
+        transformers.logging.set_verbosity(50)  # it warns that it has no CUDA kernels
+        torch.manual_seed(0)
+        config = getattr(transformers, f"{family}Config")(**FAMILIES[family], **changes)
+        return getattr(transformers, f"{family}ForCausalLM")(config).to(dtype).eval()
 
     return make

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from itertools import chain
+from numbers import Integral
 
 from torch import Tensor, nn
 
@@ -41,12 +42,14 @@ class Edit:
     ==================  ======================================================  ==============================
 
     node: which term.
-    value: a number; a tensor that broadcasts to what is selected (for decay, write, state and readout with an axis
-        of positions in second place if it has four axes); or a function of what is selected.
+    value: a number; a tensor that broadcasts to what is selected, its rows in the order of the numbers given below
+        (for decay, write, state and readout with an axis of positions in second place if it has four axes); or a
+        function of what is selected, which for those four is called position by position.
     blocks: numbers of blocks; None means all that have the node.
     direction: "forward" or "backward"; "" means both.
     positions: in the whole sequence, from 0; None means all.
-    channels, coordinates: None means all. For B and C, channels are groups.
+    channels, coordinates: None means all. For B and C, channels are groups; for conv of Mamba-2, those of B and C
+        come after the scan's.
 
     Example:
         >>> Edit("write", 0.0, blocks=[3], positions=[5])  # block 3 never writes token 5 into its state
@@ -69,8 +72,12 @@ class Edit:
             raise ValueError(f"Edit: no direction {self.direction!r}; {nearest(self.direction, DIRECTIONS[1:])}.")
         for name in ("blocks", "positions", "channels", "coordinates"):
             given = getattr(self, name)
-            if given is not None and (not len(given) or (name != "blocks" and min(given) < 0)):
-                raise ValueError(f"Edit: {name} must be numbers from 0, at least one, got {list(given)}.")
+            if given is None:
+                continue
+            whole = all(isinstance(n, Integral) and n >= (-1 if name == "blocks" else 0) for n in given)
+            if not (len(given) and whole and len(set(given)) == len(given)):
+                what = "from 0, or -1 for the embedding" if name == "blocks" else "from 0"
+                raise ValueError(f"Edit: {name} must be whole numbers {what}, at least one, once each, got {given}.")
         if self.coordinates is not None and self.node not in ("B", "C", *RECURRENCE):
             raise ValueError(f"Edit: {self.node} has no coordinates of the state; leave coordinates out.")
 
@@ -88,8 +95,9 @@ def edit(model: nn.Module, *edits: Edit) -> Iterator[None]:
         edits: what to change; applied in this order where several meet.
 
     Raises:
-        ValueError: a block or direction is not in the model.
-        RuntimeError: the model is compiled; or the block ended and an edit, or one of its positions, never came.
+        ValueError: a block or direction is not in the model, or a value does not fit what it replaces.
+        RuntimeError: the model is compiled; or the block ended and an edit, or one of its positions or channels,
+            never came.
 
     Example:
         >>> import torch
@@ -117,7 +125,7 @@ def _keys(edit: Edit, places: Places, kind: str) -> list:
     Raises:
         ValueError: the model has no such place.
     """
-    places.wanted("edit", kind, (), edit.blocks, sites=True)
+    places.wanted("edit", kind, STATES, edit.blocks, sites=True)  # refuses unknown blocks
     points = edit.node in STATES
     keys = [
         key
@@ -126,7 +134,10 @@ def _keys(edit: Edit, places: Places, kind: str) -> list:
         and (edit.blocks is None or key.block in edit.blocks)
         and edit.direction in ("", key.direction)
     ]
-    if not keys:
+    lacking = sorted(set(edit.blocks or ()) - {key.block for key in keys})
+    if not keys or lacking:
         known = sorted({str(key) for key in chain(places.points, places.keys.values())})
-        raise ValueError(f"edit: no {edit.node!r} at blocks {edit.blocks} and direction {edit.direction!r} in {known}.")
+        raise ValueError(
+            f"edit: no {edit.node!r} at blocks {lacking or edit.blocks} and direction {edit.direction!r} in {known}."
+        )
     return keys

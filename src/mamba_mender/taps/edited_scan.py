@@ -3,7 +3,7 @@
 from __future__ import annotations  # ScanCall holds edits, and edits are run on a ScanCall
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,12 +21,24 @@ class RecurrenceEdit:
 
     node: "decay", exp(step A); "write", step B u; "state", after the step; or "readout", the state that C reads.
     positions: where, in the whole sequence; None means everywhere.
-    change: takes a position and the term, (batch, channels, state), and returns the term to go on with.
+    change: takes a position, the term, (batch, channels, state), and the number of the sample if the batch was
+        reduced to one; returns the term to go on with.
     """
 
     node: str
     positions: frozenset[int] | None
-    change: Callable[[int, Tensor], Tensor]
+    change: Callable[[int, Tensor, int | None], Tensor]
+    row: int | None = None
+
+    def sample(self, i: int) -> RecurrenceEdit:
+        """Take the edit of one sample, for a batch of one."""
+        return replace(self, row=i if self.row is None else self.row)
+
+    def flip(self, start: int, length: int) -> RecurrenceEdit:
+        """Mirror the positions of a scan that begins at `start`, for the scan in the other direction."""
+        last = 2 * start + length - 1
+        positions = None if self.positions is None else frozenset(last - t for t in self.positions)
+        return replace(self, positions=positions, change=lambda t, term, row: self.change(last - t, term, row))
 
 
 def edited_scan(call: ScanCall, *, skip: bool = True, backend: str | None = None) -> tuple[Tensor, Tensor]:
@@ -99,11 +111,13 @@ def _one_step(
     def edited(node: str, term: Tensor) -> Tensor:
         for edit in edits:
             if edit.node == node:
-                term = edit.change(t + call.start, term)
+                term = edit.change(t + call.start, term, edit.row)
         return term
 
-    size = call.channels // call.B.shape[1]
-    B, C = (m[..., t].repeat_interleave(size, 1).to(h.dtype) for m in (call.B, call.C))  # (batch, channels, state)
+    B, C = (
+        m[..., t].repeat_interleave(call.channels // m.shape[1], 1).to(h.dtype)  # (batch, channels, state)
+        for m in (call.B, call.C)
+    )
     dt, u = step[..., t, None].to(h.dtype), call.u[..., t, None].to(h.dtype)
     decay = edited("decay", torch.exp(dt * call.A.to(h.dtype)))
     h = edited("state", decay * h + edited("write", dt * B * u))

@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from mamba_mender.taps.foreign_places import foreign_places
 from mamba_mender.taps.own_places import own_places
 from mamba_mender.taps.places import Places
 
@@ -15,4 +16,5 @@ def find_places(model: nn.Module) -> Places:
     Returns:
         Where a tap can listen; empty for a model without a scan that is known here.
     """
-    return own_places(model)
+    own = own_places(model)
+    return own if own.sites or own.points else foreign_places(model)

@@ -47,12 +47,15 @@ def _along_channels(parts: list[ScanRecord]) -> ScanRecord:
         **{name: _cat([getattr(p, name) for p in parts], 1) for name in ("u", "delta", "B", "C", "z", "y")},
         **{name: _cat([getattr(p, name) for p in parts], 0) for name in ("A", "D", "delta_bias")},
         **{name: _cat([getattr(p, name) for p in parts], 1) for name in ("initial_state", "last_state")},
+        conv=_beside([p.conv for p in parts if p.conv is not None]),
     )
 
 
 def _along_length(parts: list[ScanRecord]) -> ScanRecord:
     if len(parts) == 1:
         return parts[0]
+    if len({(p.delta_softplus, p.delta_bias is None) for p in parts}) > 1:  # a limit on the step holds in prefill only
+        parts = [replace(p, delta=p.step, delta_bias=None, delta_softplus=False) for p in parts]
     convs = [p.conv for p in parts if p.conv is not None]
     return replace(
         parts[0],
@@ -60,6 +63,19 @@ def _along_length(parts: list[ScanRecord]) -> ScanRecord:
         last_state=parts[-1].last_state,
         conv=_join_convolutions(convs) if len(convs) == len(parts) else None,
         edits=tuple(edit for part in parts for edit in part.edits),
+    )
+
+
+def _beside(convs: list[ConvCall]) -> ConvCall | None:
+    """Put the convolutions of heads side by side."""
+    if not convs:
+        return None
+    return replace(
+        convs[0],
+        x=torch.cat([conv.x for conv in convs], 1),
+        weight=torch.cat([conv.weight for conv in convs]),
+        bias=_cat([conv.bias for conv in convs], 0),
+        before=_cat([conv.before for conv in convs], 1),
     )
 
 

@@ -1,6 +1,7 @@
 """The tap that keeps what it sees."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -46,7 +47,7 @@ class Recorder(Tap):
             name = self._names[site.key]
             key = self._places.keys[name]
             given = {field: getattr(call, field) for field in call.__dataclass_fields__}
-            conv = self._convolutions.get(name)
+            conv = _scanned(self._convolutions.get(name), call)
             record = ScanRecord(
                 name=name, block=key.block, direction=key.direction, y=y, last_state=last, conv=conv, **given
             )
@@ -54,4 +55,18 @@ class Recorder(Tap):
         return y, last
 
     def point(self, point: Point, value: Tensor) -> Tensor:
-        return self._run.add_state(self._keys[point.key], value)
+        return self._run.add_state(self._keys[point.key], value, head=point.first_channel > 0)
+
+
+def _scanned(conv: ConvCall | None, call: ScanCall) -> ConvCall | None:
+    """Keep of a convolution the channels that a scan reads; Mamba-2's holds B and C as well."""
+    if conv is None:
+        return None
+    own = slice(call.first_channel, call.first_channel + call.channels)
+    return replace(
+        conv,
+        x=conv.x[:, own],
+        weight=conv.weight[own],
+        bias=None if conv.bias is None else conv.bias[own],
+        before=None if conv.before is None else conv.before[:, own],
+    )

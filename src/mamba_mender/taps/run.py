@@ -19,14 +19,14 @@ class Run:
     """
 
     def __init__(self) -> None:
-        self._states: dict[StateKey, list[Tensor]] = {}
+        self._states: dict[StateKey, list[list[Tensor]]] = {}  # by tokens, then by heads
         self._parts: dict[str, list[ScanRecord]] = {}
         self.mask: Tensor | None = None
 
     @property
     def states(self) -> dict[StateKey, Tensor]:
         """Key to the state, (batch, tokens, channels), in image order, part of the autograd graph."""
-        return {key: parts[0] if len(parts) == 1 else torch.cat(parts, 1) for key, parts in self._states.items()}
+        return {key: _joined(parts) for key, parts in self._states.items()}
 
     @property
     def scans(self) -> dict[str, ScanRecord]:
@@ -47,14 +47,17 @@ class Run:
             raise KeyError(f"record: no scan {name!r}; {nearest(name, self._parts)}.")
         return self._whole(found[0])
 
-    def add_state(self, key: StateKey, value: Tensor) -> Tensor:
-        """Keep a state, and return the tensor that the model must go on with."""
+    def add_state(self, key: StateKey, value: Tensor, *, head: bool = False) -> Tensor:
+        """Keep a state, or another head of the last one, and return the tensor that the model must go on with."""
         parts = self._states.setdefault(key, [])
-        if parts and (torch.is_grad_enabled() or value.shape[1] != 1 or value.shape[0] != parts[0].shape[0]):
-            raise RuntimeError(f"record: {str(key)!r} ran twice in one block; open a block for each forward pass.")
-        node = value.view_as(value) if value.requires_grad or not torch.is_grad_enabled() else None
-        parts.append(value.detach().requires_grad_() if node is None else node)
-        return parts[-1]
+        if not head:
+            steps = value.shape[1] == 1 and not torch.is_grad_enabled()
+            if parts and not (steps and value.shape[0] == parts[0][0].shape[0]):
+                raise RuntimeError(f"record: {str(key)!r} ran twice in one block; open a block for each forward pass.")
+            parts.append([])
+        graph = value.requires_grad or not torch.is_grad_enabled()
+        parts[-1].append(value.view_as(value) if graph else value.detach().requires_grad_())
+        return parts[-1][-1]
 
     def add_scan(self, part: ScanRecord) -> None:
         """Keep a scan, or what continues one."""
@@ -100,10 +103,9 @@ class Run:
         wanted = list(self.states if keys is None else keys)
         if not wanted:
             raise ValueError("Run.gradients: there is no state to differentiate by; name states in record.")
-        states = self.states
-        names = {str(key) for key in states}
+        names = {str(key) for key in self._states}
         for key in wanted:
-            if key not in states:
+            if key not in self._states:
                 raise KeyError(f"Run.gradients: no state {str(key)!r} was recorded; {nearest(str(key), names)}.")
         if target.dim() > 1:
             raise ValueError(f"Run.gradients: target must be a number or (batch), got shape {tuple(target.shape)}.")
@@ -112,15 +114,23 @@ class Run:
                 "Run.gradients: the target has no autograd graph; run the model outside torch.no_grad() "
                 "and compute the target from its output."
             )
+        nodes = [(key, node) for key in wanted for step in self._states[key] for node in step]
         found = torch.autograd.grad(
             target.sum(),
-            [states[key] for key in wanted],
+            [node for _, node in nodes],
             create_graph=create_graph,
             retain_graph=retain_graph or create_graph,
             allow_unused=True,
         )
-        if cut := [str(key) for key, gradient in zip(wanted, found, strict=True) if gradient is None]:
+        if cut := [str(key) for (key, _), gradient in zip(nodes, found, strict=True) if gradient is None]:
             raise RuntimeError(
                 f"Run.gradients: the target does not depend on {cut}; compute it from this run's output, undetached."
             )
-        return dict(zip(wanted, found, strict=True))
+        gradients = iter(found)
+        return {key: _joined([[next(gradients) for _ in step] for step in self._states[key]]) for key in wanted}
+
+
+def _joined(parts: list[list[Tensor]]) -> Tensor:
+    """Put a state's heads side by side, and the tokens of decoding behind those of the prompt."""
+    steps = [heads[0] if len(heads) == 1 else torch.cat(heads, 2) for heads in parts]
+    return steps[0] if len(steps) == 1 else torch.cat(steps, 1)

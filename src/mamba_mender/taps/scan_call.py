@@ -91,7 +91,8 @@ class ScanCall:
 
     def sample(self, i: int) -> Self:
         """Take one sample, as a batch of one."""
-        return self._map(lambda name, t: t[i : i + 1] if name in _BATCHED or name in "BC" else t)
+        sampled = self._map(lambda name, t: t[i : i + 1] if name in _BATCHED or name in "BC" else t)
+        return replace(sampled, edits=tuple(edit.sample(i) for edit in self.edits))
 
     def to(self, dtype: torch.dtype) -> Self:
         """Convert every tensor of numbers, detached."""
@@ -105,7 +106,7 @@ class ScanCall:
         if not self.reverse:
             return self
         flipped = self._map(lambda name, t: t.flip(-1) if name in _ALONG_LENGTH or name in "BC" else t)
-        return replace(flipped, reverse=False)
+        return replace(flipped, reverse=False, edits=tuple(edit.flip(self.start, self.length) for edit in self.edits))
 
     def scan(self, u: Tensor | None = None, *, skip: bool = True, backend: str | None = None) -> tuple[Tensor, Tensor]:
         """Scan again, ungated; with edits, step by step where they apply.

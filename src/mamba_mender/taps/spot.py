@@ -55,7 +55,12 @@ class Spot(ABC):
 
 
 class Point(Spot):
-    """A state that passes, (batch, tokens, channels)."""
+    """A state that passes, (batch, tokens, channels).
+
+    first_channel: number of the first channel, > 0 where a scan's heads pass one by one (Zamba).
+    """
+
+    first_channel = 0
 
     def __call__(self, value: Tensor) -> Tensor:
         for tap in self.taps():
@@ -75,6 +80,12 @@ class Site(Spot):
     def __init__(self, module: nn.Module, kind: str, letters: str) -> None:
         super().__init__(module, kind)
         self.letters = letters
+        self._running = threading.local()
+
+    @property
+    def position(self) -> int:
+        """Where the scan that this thread runs began in the whole sequence."""
+        return getattr(self._running, "start", 0)
 
     def points(self) -> dict[str, Point]:
         """List the states that pass here, by letter."""
@@ -94,9 +105,10 @@ class Site(Spot):
         for tap in reversed(self.taps()):
             run = partial(tap.scan, self, run=run)
         if call.z is not None:
-            call = replace(call, z=self._pass("z", call.z))
+            call = replace(call, z=self._pass("z", call.z, call.first_channel))
+        self._running.start = call.start
         s, last = run(call)
-        s = self._pass("s", s)
+        s = self._pass("s", s, call.first_channel)
         return (self.gate(s, call.z) if gated else s), last
 
     def gate(self, s: Tensor, z: Tensor | None) -> Tensor:
@@ -106,10 +118,15 @@ class Site(Spot):
             run = partial(tap.gate, self, run=run)
         return run(s, z)
 
-    def _pass(self, letter: str, value: Tensor) -> Tensor:
+    def _pass(self, letter: str, value: Tensor, first_channel: int = 0) -> Tensor:
         """Show a state to the taps at its point; they see (batch, tokens, channels)."""
+        if letter not in self.letters:
+            return value
         point = _attached.get((self.module, f"{self.key[1]} {letter}"))
-        return point(value.mT).mT if isinstance(point, Point) and point.taps() else value
+        if not isinstance(point, Point) or not point.taps():
+            return value
+        point.first_channel = first_channel
+        return point(value.mT).mT
 
 
 def _gate(s: Tensor, z: Tensor | None) -> Tensor:
