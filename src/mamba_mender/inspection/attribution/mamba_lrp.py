@@ -1,0 +1,78 @@
+"""Layer-wise relevance propagation through Mamba, with proof of conservation."""
+
+import torch
+from torch import Tensor, nn
+
+from mamba_mender.inspection.attribution.attribution import Attribution
+from mamba_mender.inspection.attribution.conservation import conservation
+from mamba_mender.inspection.attribution.embedding import EMBEDDING_KEY
+from mamba_mender.inspection.attribution.relevance_rules import relevance_rules
+from mamba_mender.inspection.attribution.target_score import input_dtype, refuse_training, target_score
+from mamba_mender.inspection.predict import predict
+from mamba_mender.taps import record
+
+
+def mamba_lrp(
+    model: nn.Module,
+    inputs: Tensor,
+    target: Tensor | None = None,
+    *,
+    mask: Tensor | None = None,
+    strict: bool = True,
+) -> Attribution:
+    r"""Distribute the logit over the tokens by the rules of MambaLRP, and check that nothing is lost.
+
+    Computes gradient times input of the model under :func:`relevance_rules`::
+
+        R[t] = sum over d of e[t, d] * (df / de[t, d])        sum over t of R[t] + relevance of biases = f
+
+    The relevance of the biases is measured, so that the law holds for any model: in a model without biases, and
+    without an initial state, the sum of R is the logit. Rules exist for the layers that the table there lists; a
+    layer that has none, such as a mixture of experts with its router, breaks the law, and that raises.
+
+    Args:
+        model: any model that :func:`mamba_mender.taps.record` takes, in eval mode.
+        inputs: images, (batch, channels, height, width), or token numbers, (batch, length).
+        target: class numbers, (batch); None explains the largest logits.
+        mask: True at real tokens, (batch, length).
+        strict: whether to raise where relevance is not conserved; the check tells it either way.
+
+    Returns:
+        The relevance of each token, with the check of conservation.
+
+    Raises:
+        ValueError: the model is in training mode or has no scan, or target is no class.
+        RuntimeError: relevance is not conserved.
+
+    Example:
+        >>> from mamba_mender.models import create_model
+        >>> model = create_model("vim_micro", num_classes=2, img_size=8).eval()
+        >>> check = mamba_lrp(model, torch.rand(1, 3, 8, 8)).check
+        >>> check.ratio.round(decimals=3).item()
+        1.0
+
+    Source: Jafari et al., "MambaLRP: explaining selective state space sequence models" (NeurIPS 2024), section 4.
+    """
+    refuse_training("mamba_lrp", model)
+    with (
+        torch.enable_grad(),
+        relevance_rules(model, len(inputs), _exact(model), inputs.device) as bias_weight,
+        record(model, "h", scans=False, blocks=[-1]) as run,
+    ):
+        score, target = target_score(predict(model, inputs, mask=mask), target)
+        state = run.states[EMBEDDING_KEY]
+        gradient, biases = torch.autograd.grad(score.sum(), [state, bias_weight], allow_unused=True)
+    if gradient is None:
+        raise RuntimeError("mamba_lrp: the score does not depend on the embeddings; relevance has nowhere to go.")
+    exact = input_dtype(state)
+    relevance = state.detach().to(exact) * gradient.to(exact)
+    bound = conservation(score.detach()[:, None], score, required=True).bound
+    check = conservation(relevance, score, biases=biases, bound=bound, required=True)
+    if strict:
+        check.require("mamba_lrp", "a layer without a rule lies between; pass strict=False to look at it.")
+    return Attribution(relevance.sum(2), "mamba_lrp", target, score.detach(), check)
+
+
+def _exact(model: nn.Module) -> torch.dtype:
+    """Give the dtype of a model's numbers, at least float32."""
+    return torch.promote_types(next(model.parameters()).dtype, torch.float32)
