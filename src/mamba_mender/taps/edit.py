@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from itertools import chain
-from numbers import Integral
 
 from torch import Tensor, nn
 
@@ -74,7 +73,7 @@ class Edit:
             given = getattr(self, name)
             if given is None:
                 continue
-            whole = all(isinstance(n, Integral) and n >= (-1 if name == "blocks" else 0) for n in given)
+            whole = all(isinstance(n, int) and n >= (-1 if name == "blocks" else 0) for n in given)
             if not (len(given) and whole and len(set(given)) == len(given)):
                 what = "from 0, or -1 for the embedding" if name == "blocks" else "from 0"
                 raise ValueError(f"Edit: {name} must be whole numbers {what}, at least one, once each, got {given}.")

@@ -88,7 +88,7 @@ def _stretch(
     call: ScanCall, first: int, last: int, h: Tensor, skip: bool, backend: str | None
 ) -> tuple[Tensor, Tensor]:
     u, delta, B, C = (t[..., first:last] for t in (call.u, call.delta, call.B, call.C))
-    return selective_scan(
+    return selective_scan(  # pyright: ignore[reportCallIssue]
         u,
         delta,
         call.A,
