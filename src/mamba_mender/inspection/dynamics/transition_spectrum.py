@@ -105,7 +105,7 @@ def _transition_spectrum(record: ScanRecord, levels: tuple[float, ...], bins: in
 
 def _quantile(steps: Tensor, A: Tensor, count: Tensor, level: float) -> Tensor:
     """Take a quantile of exp(step A) over the first ``count`` of the sorted steps, (batch, channels, state)."""
-    place = (count - 1).clamp(min=0) * level
+    place = (count - 1).clamp(min=0).double() * level  # float32 would round between two tokens
     ends = []
     for index in (place.floor().long(), place.ceil().long()):
         rising, falling = (
