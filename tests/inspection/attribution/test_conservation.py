@@ -20,6 +20,6 @@ def test_counts_biases():
 
 def test_says_where_it_fails_most():
     found = conservation(torch.tensor([[1.0], [1.0]]), torch.tensor([1.1, 4.0]), required=True)
-    with pytest.raises(RuntimeError, match=r"f: .* in sample 1 tokens have 1 and .* explain is 4 .* bound 1e-04\); g"):
+    with pytest.raises(RuntimeError, match=r"f: .* in sample 1 tokens have 1 and .* explain is 4 .* bound 1e-05\); g"):
         found.require("f", "g")
     assert conservation(torch.ones(2, 1), torch.ones(2), required=True).require("f", "g").holds

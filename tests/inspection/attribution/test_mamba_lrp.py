@@ -178,3 +178,34 @@ def test_refuses_what_it_cannot_explain(make_vim, make_images, linear_model, mak
         mamba_lrp(linear_model, make_tokens())
     with pytest.raises(ValueError, match=r"call model\.eval"):
         mamba_lrp(model.train(), make_images())
+
+
+def test_conserves_in_every_family_up_to_biases(make_family, family):
+    """Attention, gated MLPs, experts, shared blocks and each kind of gate have rules, too."""
+    model = make_family(family)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias") and "dt" not in name:
+                parameter.normal_(std=0.3)
+            elif parameter.dim() > 1 and "A_log" not in name and "conv1d" not in name:
+                parameter.normal_(std=0.3)
+    ids = torch.randint(3, 40, (2, 7), generator=torch.Generator().manual_seed(3))
+    logits, hooks = model(ids).logits, [len(m._forward_hooks) for m in model.modules()]
+    found = mamba_lrp(model, ids)
+    assert found.check.holds
+    assert found.check.biases.abs().min() > 1e-5  # the convolutions have biases
+    assert_close(found.score, logits[:, -1].amax(1), rtol=1e-3, atol=1e-5)
+    assert not gradient_times_input(model, ids).check.holds
+    assert [len(m._forward_hooks) for m in model.modules()] == hooks
+    assert_close(model(ids).logits, logits, rtol=0, atol=0)
+
+
+def test_padding_has_no_relevance(make_family):
+    model = make_family("Mamba")
+    ids = torch.randint(3, 40, (2, 7), generator=torch.Generator().manual_seed(3))
+    mask = torch.ones(2, 7, dtype=torch.bool)
+    mask[0, :2] = mask[1, 5:] = False
+    found = mamba_lrp(model, ids, mask=mask)
+    assert found.relevance[~mask].abs().max() == 0
+    alone = mamba_lrp(model, ids[1:, :5])
+    assert_close(found.relevance[1:, :5], alone.relevance, rtol=1e-3, atol=1e-6)

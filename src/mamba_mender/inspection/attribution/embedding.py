@@ -4,18 +4,17 @@ import torch
 from torch import Tensor, nn
 
 from mamba_mender.inspection.predict import predict
-from mamba_mender.taps import StateKey, record
+from mamba_mender.taps import StateKey
 from mamba_mender.taps.find_places import find_places
+from mamba_mender.taps.foreign_places import OutputPoint
 from mamba_mender.taps.record import refuse_compiled
 from mamba_mender.taps.spot import Point, listen
 from mamba_mender.taps.tap import Tap
 
-EMBEDDING_KEY = StateKey(-1, "h")
-
 
 @torch.no_grad()
 def embedding(model: nn.Module, inputs: Tensor, *, mask: Tensor | None = None) -> Tensor:
-    """Read what enters the first block, with positions and class token.
+    """Read the embeddings of the tokens, with positions and class token where the model adds them before its blocks.
 
     Args:
         model: any model that :func:`mamba_mender.taps.record` takes.
@@ -25,14 +24,23 @@ def embedding(model: nn.Module, inputs: Tensor, *, mask: Tensor | None = None) -
     Returns:
         (batch, tokens, channels), detached.
 
+    Raises:
+        ValueError: the model has no known embedding.
+        RuntimeError: the model is compiled.
+
     Example:
         >>> from mamba_mender.models import create_model
         >>> embedding(create_model("vim_micro", num_classes=2, img_size=8), torch.zeros(1, 3, 8, 8)).shape
         torch.Size([1, 4, 32])
     """
-    with record(model, "h", scans=False, blocks=[-1]) as run:
-        predict(model, inputs, mask=mask)
-    return run.states[EMBEDDING_KEY].detach()
+    return differentiable_embedding("embedding", model, inputs, mask)[1].detach()
+
+
+def differentiable_embedding(
+    where: str, model: nn.Module, inputs: Tensor, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Run a model, and read its embeddings as a leaf of the graph: logits, (batch, classes), and embeddings."""
+    return _run(where, model, inputs, mask, _EmbeddingTap(None))
 
 
 def predict_from(model: nn.Module, inputs: Tensor, value: Tensor, *, mask: Tensor | None = None) -> Tensor:
@@ -57,30 +65,50 @@ def predict_from(model: nn.Module, inputs: Tensor, value: Tensor, *, mask: Tenso
         >>> torch.equal(predict_from(model, image, embedding(model, image)), model(image))
         True
     """
-    refuse_compiled("predict_from", model)
+    return _run("predict_from", model, inputs, mask, _EmbeddingTap(value))[0]
+
+
+def embedding_point(where: str, model: nn.Module) -> Point:
+    """Find where the embeddings of a model pass.
+
+    In a model of transformers that is where tokens are looked up: Zamba's later blocks read them again.
+
+    Raises:
+        ValueError: there is no such place.
+    """
     places = find_places(model)
-    if EMBEDDING_KEY not in places.points:
-        raise ValueError(f"predict_from: {type(model).__name__} has no embedding that is known here.")
-    replacement = _Replacement(value)
-    with listen(replacement, [places.points[EMBEDDING_KEY]]):
+    look_up = getattr(model, "get_input_embeddings", None)
+    if places.sites and callable(look_up) and isinstance(module := look_up(), nn.Module):
+        return OutputPoint(module, "output")
+    key = StateKey(-1, "h")
+    if key not in places.points:
+        raise ValueError(f"{where}: {type(model).__name__} has no embedding that is known here; pass a Mamba model.")
+    return places.points[key]
+
+
+def _run(
+    where: str, model: nn.Module, inputs: Tensor, mask: Tensor | None, tap: "_EmbeddingTap"
+) -> tuple[Tensor, Tensor]:
+    refuse_compiled(where, model)
+    with listen(tap, [embedding_point(where, model)]):
         logits = predict(model, inputs, mask=mask)
-    if not replacement.made:
-        raise RuntimeError("predict_from: the embedding never passed; run the model from this thread, not compiled.")
-    return logits
+    if tap.passed is None:
+        raise RuntimeError(f"{where}: no embedding passed; the model does not run its own layers, in this thread.")
+    return logits, tap.passed
 
 
-class _Replacement(Tap):
-    """Put embeddings in the place of the model's own."""
+class _EmbeddingTap(Tap):
+    """Make a leaf of the embeddings that pass, or put others in their place."""
 
-    def __init__(self, value: Tensor) -> None:
+    def __init__(self, value: Tensor | None) -> None:
         self._value = value
-        self.made = False
+        self.passed: Tensor | None = None
 
     def point(self, point: Point, value: Tensor) -> Tensor:
-        if value.shape != self._value.shape:
+        if self._value is not None and value.shape != self._value.shape:
             raise ValueError(
                 f"predict_from: value must be {tuple(value.shape)} as the model's embeddings, "
                 f"got {tuple(self._value.shape)}."
             )
-        self.made = True
-        return self._value.to(value.dtype)
+        self.passed = value.detach().requires_grad_() if self._value is None else self._value.to(value.dtype)
+        return self.passed

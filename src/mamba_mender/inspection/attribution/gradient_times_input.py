@@ -5,10 +5,8 @@ from torch import Tensor, nn
 
 from mamba_mender.inspection.attribution.attribution import Attribution
 from mamba_mender.inspection.attribution.conservation import conservation
-from mamba_mender.inspection.attribution.embedding import EMBEDDING_KEY
+from mamba_mender.inspection.attribution.embedding import differentiable_embedding
 from mamba_mender.inspection.attribution.target_score import input_dtype, refuse_training, target_score
-from mamba_mender.inspection.predict import predict
-from mamba_mender.taps import record
 
 
 def gradient_times_input(
@@ -41,10 +39,10 @@ def gradient_times_input(
     Source: Shrikumar et al. 2016, "Not just a black box" (arXiv:1605.01713).
     """
     refuse_training("gradient_times_input", model)
-    with torch.enable_grad(), record(model, "h", scans=False, blocks=[-1]) as run:
-        score, target = target_score(predict(model, inputs, mask=mask), target)
-        gradient = run.gradients(score, [EMBEDDING_KEY], retain_graph=False)[EMBEDDING_KEY]
-    state = run.states[EMBEDDING_KEY].detach()
-    relevance = state.to(input_dtype(state)) * gradient
+    with torch.enable_grad():
+        logits, state = differentiable_embedding("gradient_times_input", model, inputs, mask)
+        score, target = target_score(logits, target)
+        (gradient,) = torch.autograd.grad(score.sum(), state)
+    relevance = state.detach().to(input_dtype(state)) * gradient
     check = conservation(relevance, score, required=False)
     return Attribution(relevance.sum(2), "gradient_times_input", target, score.detach(), check)

@@ -5,11 +5,9 @@ from torch import Tensor, nn
 
 from mamba_mender.inspection.attribution.attribution import Attribution
 from mamba_mender.inspection.attribution.conservation import conservation
-from mamba_mender.inspection.attribution.embedding import EMBEDDING_KEY
+from mamba_mender.inspection.attribution.embedding import differentiable_embedding
 from mamba_mender.inspection.attribution.relevance_rules import relevance_rules
 from mamba_mender.inspection.attribution.target_score import input_dtype, refuse_training, target_score
-from mamba_mender.inspection.predict import predict
-from mamba_mender.taps import record
 
 
 def mamba_lrp(
@@ -28,7 +26,7 @@ def mamba_lrp(
 
     The relevance of the biases is measured, so that the law holds for any model: in a model without biases, and
     without an initial state, the sum of R is the logit. Rules exist for the layers that the table there lists; a
-    layer that has none, such as a mixture of experts with its router, breaks the law, and that raises.
+    layer that has none breaks the law, and that raises.
 
     Args:
         model: any model that :func:`mamba_mender.taps.record` takes, in eval mode.
@@ -57,10 +55,9 @@ def mamba_lrp(
     with (
         torch.enable_grad(),
         relevance_rules(model, len(inputs), _exact(model), inputs.device) as bias_weight,
-        record(model, "h", scans=False, blocks=[-1]) as run,
     ):
-        score, target = target_score(predict(model, inputs, mask=mask), target)
-        state = run.states[EMBEDDING_KEY]
+        logits, state = differentiable_embedding("mamba_lrp", model, inputs, mask)
+        score, target = target_score(logits, target)
         gradient, biases = torch.autograd.grad(score.sum(), [state, bias_weight], allow_unused=True)
     if gradient is None:
         raise RuntimeError("mamba_lrp: the score does not depend on the embeddings; relevance has nowhere to go.")

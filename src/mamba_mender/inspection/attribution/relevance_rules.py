@@ -32,7 +32,7 @@ class RelevanceTap(Tap):
         self._bias_weight = bias_weight
 
     def conv(self, site: Site, call: ConvCall, run: RunConv) -> Tensor:
-        linear = run(call if call.activation is None else replace(call, activation=None))
+        linear = call.convolve(activation=False)  # what another library runs here may hide its activation
         if call.bias is not None:
             linear = linear + biased(call.bias[:, None], self._bias_weight, linear)
         return linear if call.activation is None else silu_rule(linear)
@@ -43,7 +43,10 @@ class RelevanceTap(Tap):
             for name in ("delta", "A", "B", "C", "delta_bias")
             if (value := getattr(call, name)) is not None
         }
-        return run(replace(call, **fixed))
+        s, last = run(replace(call, **fixed))
+        if call.heads is not None and call.z is not None and not call.gated_norm:
+            s = before_gate(s, call.z)  # Mamba-2 without a norm gates on its own, where no tap is asked
+        return s, last
 
     def gate(self, site: Site, s: Tensor, z: Tensor | None, run: RunGate) -> Tensor:
         return run(s, None) if z is None else half_rule(s * silu_rule(z))
@@ -63,6 +66,18 @@ def silu_rule(x: Tensor) -> Tensor:
 def half_rule(product: Tensor) -> Tensor:
     """Give each factor of a product half of its relevance: ``0.5 p + 0.5 [p]_c``."""
     return 0.5 * product + (0.5 * product).detach()
+
+
+def before_gate(s: Tensor, z: Tensor) -> Tensor:
+    """Give s a gradient with which ``s * silu(z)``, computed elsewhere as it is, follows the rule of the gate.
+
+    Of g, the gradient of the product, the rule gives s ``0.5 g silu(z)`` and z ``0.5 g s sigmoid(z)``; z has
+    ``g s silu'(z)`` from elsewhere, and the difference is added here. Where z is 0 nothing is lost: z has no relevance.
+    """
+    value, gate = s.detach(), z.detach()
+    slope = value * (-0.5 / torch.where(gate == 0, 1, gate) - (-gate).sigmoid())
+    slope = torch.where(gate == 0, 0, slope)
+    return 0.5 * s + 0.5 * value + (slope * (z - gate)).to(s.dtype)
 
 
 def biased(bias: Tensor, bias_weight: Tensor, like: Tensor) -> Tensor:
@@ -90,6 +105,7 @@ def relevance_rules(model: nn.Module, batch: int, dtype: torch.dtype, device: to
     RMSNorm                               ``x * [norm(x) / x]_c``; gated, with the rule of the gate
     LayerNorm                             ``(x - mean x) * [weight / deviation]_c + bias``
     softmax attention                     query and key are constants; values carry the relevance
+    mixture of experts                    the router's weights are constants
     MLP with a gate, other activations    the rules of the gate and of SiLU
     convolution, linear maps, sums        as they are
     ====================================  =================================================================
@@ -143,4 +159,4 @@ def _bias_hooks(model: nn.Module, weight: Tensor) -> Iterator[Any]:
 
     for module in model.modules():
         if isinstance(module, nn.Linear) and module.bias is not None:
-            yield module.register_forward_hook(hook)
+            yield module.register_forward_hook(hook, prepend=True)  # what taps see is counted
