@@ -23,7 +23,7 @@ FAMILIES = {
     "Zamba2": HYBRID
     | LAYERS
     | {"mamba_ngroups": 1, "n_mamba_heads": 4, "mamba_d_state": 8, "chunk_size": 4, "mamba_headdim": 8}
-    | {"num_mem_blocks": 1},
+    | {"num_mem_blocks": 1, "time_step_min": 1e-9},  # a limit that transformers holds to in prefill, not in decoding
     "Bamba": HYBRID | HEADS | {"attn_layer_indices": [1]},
     "FalconH1": HYBRID | HEADS | {"mamba_d_ssm": 32},
     "GraniteMoeHybrid": HYBRID
@@ -32,7 +32,8 @@ FAMILIES = {
     | {"layer_types": ["mamba", "attention", "mamba"]},
     "NemotronH": {"vocab_size": 40, "hidden_size": 16, "layers_block_type": ["mamba", "attention", "mamba"]}
     | {"intermediate_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 4}
-    | {"mamba_num_heads": 4, "mamba_head_dim": 8, "ssm_state_size": 8, "n_groups": 2, "chunk_size": 4},
+    | {"mamba_num_heads": 4, "mamba_head_dim": 8, "ssm_state_size": 8, "n_groups": 2, "chunk_size": 4}
+    | {"time_step_min": 1e-9},
 }
 
 settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=20, database=None)
@@ -133,7 +134,11 @@ def make_family():
         transformers = importlib.import_module("transformers")
         transformers.logging.set_verbosity(50)  # it warns that it has no CUDA kernels
         torch.manual_seed(0)
-        config = getattr(transformers, f"{family}Config")(**FAMILIES[family], **changes)
-        return getattr(transformers, f"{family}ForCausalLM")(config).to(dtype).eval()
+        config = getattr(transformers, f"{family}Config")(**(FAMILIES[family] | {"initializer_range": 0.2} | changes))
+        model = getattr(transformers, f"{family}ForCausalLM")(config)
+        for name, parameter in model.named_parameters():
+            if "x_proj" in name:  # starts so small, or at zero, that B and C would hardly count
+                torch.nn.init.normal_(parameter, std=0.3)
+        return model.to(dtype).eval()
 
     return make

@@ -56,6 +56,24 @@ def test_decoding_continues_the_record(make_family, family, ids):
         assert_close(state, whole.states[key], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [
+        ("Zamba2", {"time_step_min": 0.6}),
+        ("NemotronH", {"time_step_min": 0.6}),
+        ("Mamba2", {"time_step_limit": (0.6, 9.0)}),
+    ],
+)
+def test_a_limit_on_the_step_is_part_of_the_record(make_family, name, limit, ids):
+    """Transformers limits the step in prefill and not in decoding; the record says what each has used."""
+    model = make_family(name, **limit)
+    with torch.no_grad(), record(model) as run:
+        model.generate(ids, max_new_tokens=3, min_new_tokens=3, do_sample=False)
+    assert min(scan.step[..., :9].min() for scan in run.scans.values()) == pytest.approx(0.6)
+    assert min(scan.step[..., 9:].min() for scan in run.scans.values()) < 0.6
+    assert all(scan.proof().holds for scan in run.scans.values())
+
+
 def test_half_precision_is_within_its_bound(make_family, family, ids):
     model = make_family(family, dtype=torch.bfloat16)
     with torch.no_grad(), record(model) as run:
@@ -108,9 +126,10 @@ def test_every_node_reaches_later_tokens_and_no_earlier_one(make_family, family,
             return model(ids, use_cache=False).logits
 
     moved = (logits(lambda value: value * 2 + 1) - logits(lambda value: value)).abs().amax((0, 2))
-    assert moved[:4].max() == 0
-    assert (moved[4] > 0) == (node != "conv")
-    assert (moved[5:].max() > 0) or node in ("C", "s", "z")
+    noise = 1e-5 * moved.max()  # experts work on all tokens that chose them, and round differently
+    assert moved[:4].max() < noise
+    assert (moved[4] > noise) == (node != "conv")
+    assert moved[5:].max() > noise
 
 
 @pytest.mark.parametrize("node", ["write", "state", "delta", "x", "y", "conv"])

@@ -12,7 +12,7 @@ from mamba_mender.ops import causal_conv1d
 
 @dataclass(frozen=True, eq=False)
 class ConvInputs:
-    """Everything that enters one short convolution.
+    """Everything that enters one short convolution, which ends in SiLU.
 
     x: (batch, channels, length), in image order also if it runs in reverse. weight: (channels, width).
     bias: (channels).
@@ -21,7 +21,6 @@ class ConvInputs:
     x: Tensor
     weight: Tensor
     bias: Tensor
-    activation: str
     reverse: bool
 
 
@@ -57,7 +56,7 @@ class CausalConv1d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.tap is not None:
-            return self.tap(ConvInputs(x.mT, self.weight[:, 0], self.bias, "silu", self.reverse)).mT
+            return self.tap(ConvInputs(x.mT, self.weight[:, 0], self.bias, self.reverse)).mT
         return causal_conv1d(x.mT, self.weight[:, 0], self.bias, "silu", reverse=self.reverse).mT
 
     def extra_repr(self) -> str:

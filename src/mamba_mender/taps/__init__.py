@@ -1,5 +1,6 @@
 """Record what flows through the blocks and scans of a model."""
 
+from mamba_mender.taps.accelerate import accelerate_model, restore_model
 from mamba_mender.taps.conv_call import ConvCall
 from mamba_mender.taps.edit import NODES, Edit, edit
 from mamba_mender.taps.find_states import find_states
@@ -21,9 +22,11 @@ __all__ = [
     "ScanCall",
     "ScanRecord",
     "StateKey",
+    "accelerate_model",
     "block_of",
     "derived",
     "edit",
     "find_states",
     "record",
+    "restore_model",
 ]

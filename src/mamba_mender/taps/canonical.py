@@ -99,7 +99,9 @@ def update_call(
         return t if t is None or heads is None else t.flatten(leading, leading + 1)
 
     u, delta, rates = flat(x, 1), flat(dt, 1), flat(A, 0)
-    assert u is not None and delta is not None and rates is not None
+    assert u is not None
+    assert delta is not None
+    assert rates is not None
     skip, gate, before = flat(D, 0), flat(z, 1), flat(state, 1)
     return ScanCall(
         u=u[..., None],

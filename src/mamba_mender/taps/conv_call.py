@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ class ConvCall:
     x: Tensor
     weight: Tensor
     bias: Tensor | None
-    activation: str | None
+    activation: Literal["silu"] | None
     reverse: bool = False
     before: Tensor | None = None
     start: int = 0

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mamba_mender.ops import selective_scan
+from mamba_mender.ops.backends import Backend
 
 if TYPE_CHECKING:
     from mamba_mender.taps.scan_call import ScanCall
@@ -41,7 +42,7 @@ class RecurrenceEdit:
         return replace(self, positions=positions, change=lambda t, term, row: self.change(last - t, term, row))
 
 
-def edited_scan(call: ScanCall, *, skip: bool = True, backend: str | None = None) -> tuple[Tensor, Tensor]:
+def edited_scan(call: ScanCall, *, skip: bool = True, backend: Backend | None = None) -> tuple[Tensor, Tensor]:
     """Scan with edits: by the kernel between edited positions, and step by step at them.
 
     Computes, with each term replaced where an edit says so::
@@ -85,7 +86,7 @@ def _stretches(call: ScanCall) -> list[tuple[int, int, list[RecurrenceEdit]]]:
 
 
 def _stretch(
-    call: ScanCall, first: int, last: int, h: Tensor, skip: bool, backend: str | None
+    call: ScanCall, first: int, last: int, h: Tensor, skip: bool, backend: Backend | None
 ) -> tuple[Tensor, Tensor]:
     u, delta, B, C = (t[..., first:last] for t in (call.u, call.delta, call.B, call.C))
     return selective_scan(  # pyright: ignore[reportCallIssue]
@@ -101,7 +102,7 @@ def _stretch(
         return_last_state=True,
         initial_state=h,
         reverse=call.reverse,
-        backend=backend,  # pyright: ignore[reportArgumentType]
+        backend=backend,
     )
 
 

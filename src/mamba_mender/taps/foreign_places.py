@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from mamba_mender.taps.eager import eager
 from mamba_mender.taps.foreign_site import CHUNK_SCANS, SCANS, ForeignSite
 from mamba_mender.taps.places import Places
 from mamba_mender.taps.rebind import calls
@@ -44,7 +44,7 @@ class OutputPoint(Point):
     """What a module returns, or the first of it, (batch, tokens, channels)."""
 
     def install(self) -> Callable[[], None]:
-        @torch.compiler.disable
+        @eager
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
             if isinstance(output, Tensor):
                 return self(output)
@@ -57,7 +57,7 @@ class InputPoint(Point):
     """What enters a module first, (batch, tokens, channels)."""
 
     def install(self) -> Callable[[], None]:
-        @torch.compiler.disable
+        @eager
         def hook(_module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
             if args:
                 return (self(args[0]), *args[1:]), kwargs

@@ -4,7 +4,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mamba_mender.ops import causal_conv1d, causal_conv1d_update, selective_state_update
 from mamba_mender.taps.canonical import mamba1_call, mamba2_call, update_call
 from mamba_mender.taps.conv_call import ConvCall
+from mamba_mender.taps.eager import eager
 from mamba_mender.taps.rebind import rebind
 from mamba_mender.taps.scan_call import ScanCall
 from mamba_mender.taps.spot import Point, Site
@@ -48,7 +49,7 @@ class ForeignSite(Site):
         made |= {name: self._wrap(self._scan2) for name in CHUNK_SCANS}
         made |= {name: self._wrap(self._update) for name in UPDATES}
         made |= {"causal_conv1d_fn": self._wrap(self._conv), "causal_conv1d_update": self._wrap(self._conv_update)}
-        made |= {name: _no_fusing for name in FUSED}
+        made |= {name: no_fusing for name in FUSED}
         undo = rebind(self.module, made)
         flags = {flag: getattr(self.module, flag) for flag in FLAGS if hasattr(self.module, flag)}
         projection_hook = self.module.get_submodule("in_proj").register_forward_hook(self._see_projection)
@@ -65,7 +66,7 @@ class ForeignSite(Site):
 
     def _wrap(self, adapter: Callable[..., Any]) -> Callable[[Any], Any]:
         def make(original: Any) -> Any:
-            @torch.compiler.disable  # a graph that holds the scan would not call the taps
+            @eager
             def wrapper(*args: Any, **kwargs: Any) -> Any:
                 return adapter(original, *args, **kwargs)
 
@@ -104,9 +105,7 @@ class ForeignSite(Site):
 
         def native(given: ScanCall) -> tuple[Tensor, Tensor]:
             if given.same_scan(call):
-                y, last = original(
-                    x, dt, A, B, C, chunk_size, dt_limit=dt_limit, return_final_states=True, **rest
-                )
+                y, last = original(x, dt, A, B, C, chunk_size, dt_limit=dt_limit, return_final_states=True, **rest)
                 return y.flatten(2).mT, last.flatten(1, 2)
             return given.scan()
 
@@ -117,9 +116,7 @@ class ForeignSite(Site):
 
     def _update(self, original, state, x, dt, A, B, C, D=None, z=None, dt_bias=None, dt_softplus=False, **rest):
         place = {"start": getattr(self._now, "position", 0), "first_channel": getattr(self._now, "channel", 0)}
-        call = update_call(
-            state, x, dt, A, B, C, D, z, dt_bias, dt_softplus, gated_norm=self._gated_norm, **place
-        )
+        call = update_call(state, x, dt, A, B, C, D, z, dt_bias, dt_softplus, gated_norm=self._gated_norm, **place)
         update = selective_state_update if original is None else original
 
         def native(given: ScanCall) -> tuple[Tensor, Tensor]:
@@ -224,7 +221,8 @@ def gate_scale(mixer: nn.Module, channels: int) -> Tensor | None:
 def gate_of(mixer: nn.Module, projected: Tensor, channels: int) -> Tensor:
     """Take the gate out of Mamba-2's projection, (batch, tokens, channels)."""
     scale = gate_scale(mixer, channels)
-    convolved, heads = mixer.get_submodule("conv1d").weight.shape[0], mixer.get_parameter("A_log").shape[0]
+    convolved = mixer.get_parameter("conv1d.weight").shape[0]
+    heads = mixer.get_parameter("A_log").shape[0]
     if projected.shape[-1] != channels + convolved + heads:
         raise RuntimeError(
             f"record: {type(mixer).__name__} projects to {projected.shape[-1]} numbers, not to gate, convolution and "
@@ -243,11 +241,12 @@ def _first(mixer: nn.Module, *names: str) -> Any:
     return next(getattr(mixer, name) for name in names if getattr(mixer, name, None) is not None)
 
 
-def _no_fusing(_original: Any) -> Any:
+def no_fusing(_original: Any) -> Any:
+    """Make what transformers calls where it has no fused kernel: it then takes its steps one by one."""
     return lambda *_args, **_kwargs: None
 
 
-def _silu(activation: str | None) -> str | None:
+def _silu(activation: str | None) -> Literal["silu"] | None:
     if activation not in (None, "silu", "swish"):
         raise ValueError(f"record: the convolution's activation must be SiLU or none, got {activation!r}.")
     return None if activation is None else "silu"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mamba_mender.taps.conv_call import ConvCall
+from mamba_mender.taps.edited_scan import RecurrenceEdit
 from mamba_mender.taps.scan_record import ScanRecord
 
 
@@ -48,6 +49,7 @@ def _along_channels(parts: list[ScanRecord]) -> ScanRecord:
         **{name: _cat([getattr(p, name) for p in parts], 0) for name in ("A", "D", "delta_bias")},
         **{name: _cat([getattr(p, name) for p in parts], 1) for name in ("initial_state", "last_state")},
         conv=_beside([p.conv for p in parts if p.conv is not None]),
+        edits=tuple(_of_head(edit, part) for part in parts for edit in part.edits),
     )
 
 
@@ -64,6 +66,16 @@ def _along_length(parts: list[ScanRecord]) -> ScanRecord:
         conv=_join_convolutions(convs) if len(convs) == len(parts) else None,
         edits=tuple(edit for part in parts for edit in part.edits),
     )
+
+
+def _of_head(edit: RecurrenceEdit, part: ScanRecord) -> RecurrenceEdit:
+    """Let an edit of one head change only that head's channels of all."""
+    first, last = part.first_channel, part.first_channel + part.channels
+
+    def change(t: int, term: Tensor, row: int | None) -> Tensor:
+        return torch.cat([term[:, :first], edit.change(t, term[:, first:last], row), term[:, last:]], 1)
+
+    return replace(edit, change=change)
 
 
 def _beside(convs: list[ConvCall]) -> ConvCall | None:

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from mamba_mender.nn.causal_conv import CausalConv1d, ConvInputs
 from mamba_mender.nn.scan import Scan, ScanInputs
 from mamba_mender.nn.state_point import StatePoint
 from mamba_mender.taps.conv_call import ConvCall
+from mamba_mender.taps.eager import eager
 from mamba_mender.taps.places import Places
 from mamba_mender.taps.scan_call import ScanCall
 from mamba_mender.taps.spot import Point, Site
@@ -36,7 +36,7 @@ class OwnPoint(Point):
     """A :class:`mamba_mender.nn.StatePoint`."""
 
     def install(self) -> Callable[[], None]:
-        @torch.compiler.disable  # a graph that holds the hook would not call it
+        @eager
         def hook(_module: nn.Module, _inputs: tuple[Tensor], output: Tensor) -> Tensor:
             return self(output)
 
@@ -51,17 +51,17 @@ class OwnSite(Site):
         self._scan, self._convolution = scan, convolution
 
     def install(self) -> Callable[[], None]:
-        @torch.compiler.disable
+        @eager
         def tap_scan(inputs: ScanInputs) -> Tensor:
             return self.scan(_scan_call(inputs), ScanCall.scan)[0]
 
-        @torch.compiler.disable
+        @eager
         def tap_conv(inputs: ConvInputs) -> Tensor:
             call = ConvCall(
                 x=inputs.x,
                 weight=inputs.weight,
                 bias=inputs.bias,
-                activation=inputs.activation,
+                activation="silu",
                 reverse=inputs.reverse,
             )
             return self.conv(call, ConvCall.convolve)

@@ -54,6 +54,7 @@ def record(
             float64 than rounding in its dtype explains.
 
     Example:
+        >>> import torch
         >>> from mamba_mender.models import create_model
         >>> model = create_model("vim_micro", num_classes=3, img_size=8)
         >>> with record(model, "cs", scans=False, blocks=[3]) as run:
@@ -132,7 +133,7 @@ def _check_proofs(run: Run) -> None:
         if len(scan.u) and not scan.proof().holds:
             proof = scan.proof()
             raise RuntimeError(
-                f"record: {name} is not the scan that was recorded: in float64 its y differs by {proof.y_error:.1e} and "
-                f"its last state by {proof.state_error:.1e} of the largest value, more than the {proof.bound:.0e} that "
-                "rounding explains. Are its values finite? `record(..., prove=False)` keeps the record all the same."
+                f"record: {name} is not the scan that was recorded: in float64 its y differs by {proof.y_error:.1e} "
+                f"and its last state by {proof.state_error:.1e} of the largest value, more than the {proof.bound:.0e} "
+                "that rounding explains. Are its values finite? `record(..., prove=False)` keeps the record anyway."
             )

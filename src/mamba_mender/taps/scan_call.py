@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mamba_mender.ops import selective_scan
+from mamba_mender.ops.backends import Backend
 from mamba_mender.taps.edited_scan import RecurrenceEdit, edited_scan
 
 _BATCHED = ("u", "delta", "z", "initial_state", "y", "last_state", "mask")  # of this class and of ScanRecord
@@ -108,7 +109,9 @@ class ScanCall:
         flipped = self._map(lambda name, t: t.flip(-1) if name in _ALONG_LENGTH or name in "BC" else t)
         return replace(flipped, reverse=False, edits=tuple(edit.flip(self.start, self.length) for edit in self.edits))
 
-    def scan(self, u: Tensor | None = None, *, skip: bool = True, backend: str | None = None) -> tuple[Tensor, Tensor]:
+    def scan(
+        self, u: Tensor | None = None, *, skip: bool = True, backend: Backend | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Scan again, ungated; with edits, step by step where they apply.
 
         Args:
@@ -134,7 +137,7 @@ class ScanCall:
             return_last_state=True,
             initial_state=self.initial_state,
             reverse=self.reverse,
-            backend=backend,  # pyright: ignore[reportArgumentType]
+            backend=backend,
         )
 
     def _map(self, function: Callable[[str, Tensor], Tensor]) -> Self:
