@@ -1,0 +1,90 @@
+"""One input while it is inspected: its scans, its states and what the model says about it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from mamba_mender.inspection.predict import predict
+from mamba_mender.inspection.study.inputs import StudyInput
+from mamba_mender.inspection.study.scans import BatchScans, SampleScans
+from mamba_mender.inspection.study.subject import Subject
+from mamba_mender.taps import ScanRecord, StateKey
+
+
+class Sample:
+    """Give analyses what they need of one input; everything is recorded when it is first asked for.
+
+    Args:
+        subject: the model.
+        given: the input.
+        batch: the records of the batch that the input is in.
+        row: its row in the batch.
+        layers: the layers to look at.
+        seed: of everything that is drawn.
+    """
+
+    def __init__(
+        self, subject: Subject, given: StudyInput, batch: BatchScans, row: int, layers: list[int], seed: int
+    ) -> None:
+        self.subject, self.given, self.layers, self.seed = subject, given, layers, seed
+        self._batch, self._row = batch, row
+        self.scans = SampleScans(batch, row)
+
+    @property
+    def model(self) -> nn.Module:
+        return self.subject.model
+
+    @property
+    def crowded(self) -> bool:
+        """Whether other inputs are in memory with it."""
+        return len(self._batch.inputs) > 1
+
+    @property
+    def inputs(self) -> Tensor:
+        """What the model reads, as a batch of one."""
+        return self._batch.inputs[self._row : self._row + 1]
+
+    @property
+    def states(self) -> dict[StateKey, Tensor]:
+        """The residual stream after the embedding and after each layer looked at, (1, tokens, channels) each."""
+        return self._batch.states(self._row)
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """What the model says of the class, or of the token that follows, (classes).
+
+        Raises:
+            ValueError: it is not finite.
+        """
+        with torch.no_grad():
+            logits = predict(self.model, self.inputs)[0].float()
+        if not logits.isfinite().all():
+            raise ValueError(
+                f"inspect: what {self.subject.name} predicts for {self.given.name!r} is not finite; "
+                "its weights or this input hold NaN or overflow."
+            )
+        return logits
+
+    @property
+    def target(self) -> int:
+        """The class or token that the model thinks likeliest."""
+        return int(self.logits.argmax())
+
+    def each_scan(self) -> Iterator[tuple[str, ScanRecord]]:
+        """Go through the scans, few in memory at a time."""
+        return ((name, self.scans[name]) for name in self.scans)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into eval mode for the length of a block, and every module back, also on error."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,90 @@
+"""Draw the figures of an inspection, and say why one is missing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from mamba_mender.inspection.study import Inspection
+from mamba_mender.inspection.study.result_files import write_whole
+from mamba_mender.report.inspect_exhibits import ACROSS, CHAPTERS, Chapter, Exhibit
+from mamba_mender.report.picture import Picture
+from mamba_mender.report.plot import plot
+
+DOTS = 150  # of the PNG files, per inch
+
+
+@dataclass(frozen=True)
+class Plate:
+    """An exhibit as it stands on the page.
+
+    place: its anchor. title, look: as in the exhibit. said: sentences that depend on what was found.
+    pictures: its figures. missing: why there is none.
+    """
+
+    place: str
+    title: str
+    look: str
+    said: list[str] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+    missing: str = ""
+
+
+def hang(found: Inspection, folder: Path) -> Iterator[tuple[Chapter, list[Plate]]]:
+    """Draw every exhibit that the inspection has results for; each figure also goes into a folder as PNG.
+
+    Args:
+        found: the inspection.
+        folder: for the PNG files.
+
+    Yields:
+        Each chapter with its plates; a chapter whose analyses were not run is left out.
+    """
+    for chapter in CHAPTERS:
+        plates = [plate for exhibit in chapter.exhibits if (plate := _plate(found, exhibit, folder)) is not None]
+        if plates:
+            yield chapter, plates
+
+
+def _plate(found: Inspection, exhibit: Exhibit, folder: Path) -> Plate | None:
+    """Draw one exhibit; None where its analysis was not run."""
+    plate = Plate(exhibit.name, exhibit.title, exhibit.look)
+    reason = ""
+    for which in [None] if exhibit.inputs == ACROSS else range(len(found.inputs)):
+        if len({picture.alt for picture in plate.pictures}) >= max(exhibit.inputs, 1):
+            break
+        if not found.has(exhibit.analysis, which):
+            reason = reason or _reason(found, exhibit, which)
+            continue
+        results = found.across(exhibit.analysis) if which is None else found.results(exhibit.analysis, which)
+        whose = "all inputs" if which is None else found.inputs[which]
+        number = "" if which is None else f"{which:04d}-"
+        for name, drawn in exhibit.pick(results).items():
+            figure = drawn if isinstance(drawn, Figure) else plot(drawn)
+            title = " \N{MIDDLE DOT} ".join(part for part in (whose, name) if part)
+            _save(figure, folder / f"{number}{'-'.join(part for part in (exhibit.name, _slug(name)) if part)}.png")
+            plate.pictures.append(Picture.of(figure, title, f"{exhibit.title}, {whose}"))
+        plate.said.extend(sentence for sentence in exhibit.say(results) if sentence not in plate.said)
+    if plate.pictures or plate.said:
+        return plate
+    return Plate(exhibit.name, exhibit.title, exhibit.look, missing=reason) if reason else None
+
+
+def _reason(found: Inspection, exhibit: Exhibit, which: int | None) -> str:
+    """Say that an analysis failed, and why; nothing if it was not asked for."""
+    whose = "across" if which is None else found.inputs[which]
+    return next((f"{whose}: {why}" for name, own, why in found.errors if (name, own) == (whose, exhibit.analysis)), "")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=DOTS, facecolor="white")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, buffer.getvalue())
+
+
+def _slug(name: Any) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in str(name)).strip("-").lower()
