@@ -71,7 +71,8 @@ def permutation_baseline(
     "the largest of a million correlations is 0.9: is that anything?"
 
     Args:
-        statistic: takes an order of the rows of one side, (rows), and gives numbers, (...); the other side stays.
+        statistic: takes an order of the rows of one side, (rows), and gives numbers, (...), best in float64; the other
+            side stays.
         sequence: number of the input that each row belongs to, (rows); or the number of rows, each for itself.
         exchange: what may be exchanged, see :func:`draw_order`.
         permutations: how many orders.
@@ -106,13 +107,13 @@ def permutation_baseline(
     def extreme(value: Tensor) -> Tensor:
         return value if alternative == "greater" else (value - centre).abs()
 
-    observed = statistic(torch.arange(len(sequence)))
+    observed = statistic(torch.arange(len(sequence))).double()
     bar = extreme(observed) - TIE * extreme(observed).abs()
     exceeding, adjusted, total = torch.zeros_like(bar), torch.zeros_like(bar), torch.zeros_like(bar)
     kept: list[Tensor] | None = [] if observed.numel() * permutations <= MOST_KEPT else None
     maxima = []
     for _ in range(permutations):
-        value = statistic(draw_order(sequence, exchange, generator))
+        value = statistic(draw_order(sequence, exchange, generator)).double()
         distance = extreme(value)
         members = distance if family is None else distance[family]
         most = members.nan_to_num(-torch.inf).max()
