@@ -12,17 +12,20 @@ if TYPE_CHECKING:
     from mamba_mender.models import create_model, list_models, load_model, save_model
     from mamba_mender.repair import MendConfig, mend
     from mamba_mender.report import plot
-    from mamba_mender.taps import ScanRecord, record
+    from mamba_mender.taps import Edit, ScanRecord, accelerate_model, edit, record
     from mamba_mender.training import TrainConfig, evaluate, train
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Edit",
     "MendConfig",
     "ScanRecord",
     "TrainConfig",
+    "accelerate_model",
     "create_model",
     "diagnose",
+    "edit",
     "evaluate",
     "list_data",
     "list_models",
@@ -43,7 +46,7 @@ _HOMES = {
     "ops": [],
     "repair": ["MendConfig", "mend"],
     "report": ["plot"],
-    "taps": ["ScanRecord", "record"],
+    "taps": ["Edit", "ScanRecord", "accelerate_model", "edit", "record"],
     "training": ["TrainConfig", "evaluate", "train"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

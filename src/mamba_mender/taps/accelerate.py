@@ -40,8 +40,8 @@ def accelerate_model(model: nn.Module) -> list[str]:
     mixers = {name: mixer for name, mixer in model.named_modules() if is_mixer(mixer) and _scans_channels(mixer)}
     if not mixers:
         raise ValueError(
-            f"accelerate_model: {type(model).__name__} has no mixer with Mamba's selective scan; it takes transformers' "
-            "Mamba, FalconMamba, Jamba and Zamba, and mamba_ssm's Mamba layers."
+            f"accelerate_model: {type(model).__name__} has no mixer with Mamba's selective scan; it takes "
+            "transformers' Mamba, FalconMamba, Jamba and Zamba, and mamba_ssm's Mamba layers."
         )
     for mixer in mixers.values():
         if _SWAPPED not in mixer.__dict__:

@@ -27,7 +27,10 @@ def foreign_places(model: nn.Module) -> Places:
         if stack is not None and stack not in stacks:
             stacks.append(stack)
     for stack in stacks[:1]:
-        for number, module in enumerate(model.get_submodule(stack).children()):
+        blocks = list(model.get_submodule(stack).children())
+        if any(is_mixer(module) for module in blocks):
+            continue  # a bare list of mixers: whoever runs them keeps the residual stream
+        for number, module in enumerate(blocks):
             places.add_point(StateKey(number, "h"), OutputPoint(module, "output"))
             if number == 0:
                 places.add_point(StateKey(EMBEDDING, "h"), InputPoint(module, "input"))
