@@ -53,6 +53,14 @@ def linear_model():
 
 
 @pytest.fixture
+def silent():
+    """A linear model with a mixer that adds nothing."""
+    mixer = MambaMixer(4, d_state=2).double()
+    nn.init.zeros_(mixer.out_proj.weight)
+    return TokenReader(mixer=mixer).eval()
+
+
+@pytest.fixture
 def planted():
     """A model in which token 3 alone decides."""
     return Reader().double().eval()

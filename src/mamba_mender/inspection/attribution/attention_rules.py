@@ -40,7 +40,7 @@ def attention_hooks(model: nn.Module) -> Iterator[Any]:
         if {"experts", "router"} <= parts.keys():
             yield parts["router"].register_forward_hook(_constant)
             if hasattr(parts["experts"], "gate_up_proj"):
-                yield parts["experts"].register_forward_hook(lambda _module, _inputs, output: _half(output))
+                yield parts["experts"].register_forward_hook(_half_output)
         if type(module).__name__ in ACTIVATIONS:
             yield module.register_forward_hook(lambda module, inputs, _output: activation_rule(module, inputs[0]))
 
@@ -49,6 +49,10 @@ def _constant(_module: nn.Module, _inputs: Any, output: Any) -> Any:
     if isinstance(output, Tensor):
         return output.detach()
     return tuple(part.detach() if isinstance(part, Tensor) else part for part in output)
+
+
+def _half_output(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+    return _half(output)
 
 
 def _half(product: Tensor) -> Tensor:
