@@ -6,8 +6,11 @@ from typing import Any
 
 from mamba_mender._check import UserError, nearest
 from mamba_mender.inspection.study.activations import describe_activations
-from mamba_mender.inspection.study.sample import Sample
-from mamba_mender.inspection.study.scan_proof import prove_scans
+from mamba_mender.inspection.study.of_attention import describe_attention
+from mamba_mender.inspection.study.of_correlations import describe_correlations
+from mamba_mender.inspection.study.of_neurons import describe_neurons
+from mamba_mender.inspection.study.of_patterns import describe_patterns
+from mamba_mender.inspection.study.of_states import describe_states
 
 
 @dataclass(frozen=True)
@@ -24,13 +27,13 @@ class Analysis:
     run: Callable[[Any], dict[str, Any]]
 
 
-def _states(sample: Sample) -> dict[str, Any]:
-    return {"proof": prove_scans(sample)}
-
-
 OF_INPUT: tuple[Analysis, ...] = (
-    Analysis("states", "ssm_components", _states),
+    Analysis("states", "ssm_components", describe_states),
+    Analysis("attention", "attention", describe_attention),
+    Analysis("neurons", "neurons", describe_neurons),
     Analysis("activations", "activations", describe_activations),
+    Analysis("correlations", "correlations", describe_correlations),
+    Analysis("patterns", "recursive_patterns", describe_patterns),
 )
 ACROSS: tuple[Analysis, ...] = ()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from mamba_mender.inspection.result import Result
 from mamba_mender.taps import StateKey
 
 PACKAGE = "mamba_mender.inspection."  # the results that a file may name; nothing else is imported for it
+LONG = 1 << 16  # numbers: longer tensors of float64 are kept as float32
 MARK = "$"  # the key of a JSON object that stands for something else
 
 
@@ -25,7 +27,7 @@ def save_results(path: Path, results: dict[str, Any], about: dict[str, Any] | No
 
     Each file is written beside its place and moved there. A tensor is named by where it stands,
     e.g. "layers.0.mixer.scan/half_life:median"; the JSON names the class of each result, so that
-    :func:`load_results` gives the same objects.
+    :func:`load_results` gives the same objects; only tensors of more than 65,536 float64 come back as float32.
 
     Args:
         path: without a suffix; missing folders are made.
@@ -118,7 +120,9 @@ def _read(path: Path) -> dict[str, Any]:
 def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """Turn a value into JSON, and put its tensors aside under names that say where they stand."""
     if isinstance(value, Tensor):
-        tensors[name] = value.detach().cpu().clone().contiguous()  # a view would write what it is a view of
+        long = value.dtype == torch.float64 and value.numel() > LONG
+        value = value.detach().cpu().to(torch.float32 if long else value.dtype)
+        tensors[name] = value.clone().contiguous()  # a view would write what it is a view of
         return {MARK: "tensor", "name": name, "shape": list(value.shape)}
     if isinstance(value, StateKey):
         return {MARK: "state", "key": str(value)}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mamba_mender.inspection.predict import predict
 from mamba_mender.inspection.study.inputs import StudyInput
-from mamba_mender.inspection.study.scans import BatchScans, SampleScans
+from mamba_mender.inspection.study.scans import BatchScans, SampleScans, ScansInOrder
 from mamba_mender.inspection.study.subject import Subject
 from mamba_mender.taps import ScanRecord, StateKey
 
@@ -72,6 +72,28 @@ class Sample:
     def target(self) -> int:
         """The class or token that the model thinks likeliest."""
         return int(self.logits.argmax())
+
+    @property
+    def position(self) -> int:
+        """Where the prediction is read: at the class token, at the last token of a text, else the middle."""
+        if self.subject.kind == "text":
+            return self.inputs.shape[1] - 1
+        class_token = getattr(self.model, "class_token_index", None)
+        return next(iter(self.states.values())).shape[1] // 2 if class_token is None else class_token
+
+    @property
+    def in_order(self) -> "ScansInOrder":
+        """The scans as a sequence, from the first layer to the last, few in memory at a time."""
+        return ScansInOrder(self.scans)
+
+    @property
+    def convolved(self) -> bool:
+        """Whether each scan has a convolution before it, so that it has a block's attention."""
+        return all(scan.conv is not None for scan in self.in_order)
+
+    def of_layer(self, layer: int) -> list[ScanRecord]:
+        """The scans of one layer: one for each direction."""
+        return [self.scans[name] for name in self._batch.names if self._batch.layer_of(name) == layer]
 
     def each_scan(self) -> Iterator[tuple[str, ScanRecord]]:
         """Go through the scans, few in memory at a time."""

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import overload
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ class BatchScans:
         self, model: nn.Module, inputs: Tensor, layers: Sequence[int], *, at_once: int = AT_ONCE, memory: int = MEMORY
     ) -> None:
         self.model, self.inputs, self.memory, self.passes = model, inputs, memory, 0
-        keys = find_places(model).keys
+        self._keys = keys = find_places(model).keys
         self._group = {layer: number // at_once for number, layer in enumerate(layers)}
         self.names = [name for name, key in keys.items() if key.block in self._group]
         self._of = {name: self._group[keys[name].block] for name in self.names}
@@ -43,6 +44,10 @@ class BatchScans:
             self._record(group)
         self._held.move_to_end(group)
         return self._held[group][name, i]
+
+    def layer_of(self, name: str) -> int:
+        """Give the number of a scan's layer."""
+        return self._keys[name].block
 
     def states(self, i: int) -> dict[StateKey, Tensor]:
         """Give the residual stream after the embedding and after each layer, (1, tokens, channels) each."""
@@ -81,6 +86,25 @@ class SampleScans(Mapping[str, ScanRecord]):
 
     def __len__(self) -> int:
         return len(self._batch.names)
+
+
+class ScansInOrder(Sequence[ScanRecord]):
+    """The scans of one sample as a sequence; each is recorded when it is taken."""
+
+    def __init__(self, scans: SampleScans) -> None:
+        self._scans, self._names = scans, list(scans)
+
+    @overload
+    def __getitem__(self, i: int) -> ScanRecord: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[ScanRecord]: ...
+    def __getitem__(self, i: int | slice) -> ScanRecord | list[ScanRecord]:
+        if isinstance(i, slice):
+            return [self._scans[name] for name in self._names[i]]
+        return self._scans[self._names[i]]
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def size(scan: ScanRecord) -> int:
