@@ -19,7 +19,7 @@ Of = Literal["scan", "block"]
 # exp(step A) is still exactly 1.
 SMALLEST_STEP = 1e-30
 BUDGET = 2**22  # numbers of one tensor that a part of the channels may hold
-AGREES = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+AGREES = {torch.bfloat16: 5e-2, torch.float16: 1e-2, torch.float32: 1e-4, torch.float64: 1e-9}  # of a convolution
 
 
 class AttentionMatrix(ABC):
@@ -187,7 +187,7 @@ def _check_convolution(record: ScanRecord, convolved: Tensor) -> None:
     scanned = record.u if record.mask is None else record.u * record.mask[:, None]
     error = scanned.to(convolved.dtype) - convolved
     size = convolved.abs().max().clamp_min(1e-30)
-    if bool(error.abs().max() > AGREES[record.u.dtype] * size):
+    if bool(error.abs().max() > AGREES[_computed_in(record.u)] * size):
         raise ValueError(
             f"hidden attention of a block: what {record.name} scans is not the output of its convolution; something "
             "was edited between them. Take of='scan', or record the model without the edit."
@@ -197,3 +197,8 @@ def _check_convolution(record: ScanRecord, convolved: Tensor) -> None:
 def _first(t: Tensor, record: ScanRecord, length: int) -> Tensor:
     """Cut a tensor to the positions that are scanned first."""
     return t[..., record.length - length :] if record.reverse else t[..., :length]
+
+
+def _computed_in(values: Tensor) -> torch.dtype:
+    """Tell in which dtype values were computed: a record may have been converted to float64 since."""
+    return next(dtype for dtype in AGREES if torch.equal(values.to(dtype).to(values.dtype), values))

@@ -39,8 +39,8 @@ def row_tiles(
 
     for first in range(0, length, ROWS):
         last = min(first + ROWS, length)
-        total = sum(tile(flipped, record, first, last) for flipped, record in ordered)
-        yield first, last, total
+        values = [tile(flipped, record, first, last) for flipped, record in ordered]
+        yield first, last, torch.stack(values).sum(0) if len(values) > 1 else values[0]
 
 
 def _tile(record: ScanRecord, of: Of, first: int, last: int, total: bool) -> Tensor:
