@@ -88,7 +88,10 @@ def token_correlation(
     left, right = (standardise(part.rows, part.sequence, method) for part in (one, other))
 
     def statistic(order: Tensor) -> Tensor:
-        return (left * right[order]).sum(0) if paired else left.T @ right[order]
+        if paired:
+            return (left * right[order]).sum(0)
+        # Either side may move; the narrower one costs less.
+        return left[order].T @ right if left.shape[1] < right.shape[1] else left.T @ right[order]
 
     baseline = permutation_baseline(statistic, one.sequence, exchange=exchange, permutations=permutations, seed=seed)
     return Correlation(baseline.observed, baseline, tuple(x_names), tuple(y_names), sizes["tokens"])

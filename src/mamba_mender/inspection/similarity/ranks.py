@@ -22,9 +22,11 @@ def ranks(values: Tensor) -> Tensor:
     """
     if values.dim() != 2:
         raise ValueError(f"ranks: values must be (rows, columns), got shape {tuple(values.shape)}.")
-    found = torch.empty(values.shape, dtype=torch.float64)
-    for own, column in zip(found.unbind(1), values.detach().cpu().unbind(1), strict=True):
-        _, group, size = column.unique(return_inverse=True, return_counts=True)
-        last = size.cumsum(0).double()
-        own.copy_((last - (size - 1) / 2)[group])
-    return found
+    ordered, order = values.detach().cpu().sort(dim=0, stable=True)
+    place = torch.arange(1, len(values) + 1)[:, None].expand_as(order)
+    tied = ordered[1:] == ordered[:-1]
+    edge = torch.zeros_like(order[:1], dtype=torch.bool)
+    # A run of equal values has one first and one last place; both are carried through the run.
+    first = place.masked_fill(torch.cat([edge, tied]), 0).cummax(0).values
+    last = place.masked_fill(torch.cat([tied, edge]), len(values) + 1).flip(0).cummin(0).values.flip(0)
+    return torch.empty(values.shape, dtype=torch.float64).scatter_(0, order, (first + last).double() / 2)
