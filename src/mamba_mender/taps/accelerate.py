@@ -1,11 +1,13 @@
 """Let another library's Mamba run on our kernels."""
 
 from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 from torch import Tensor, nn
 
 from mamba_mender.ops import causal_conv1d, selective_scan, selective_state_update
+from mamba_mender.ops.linear import linear
 from mamba_mender.taps.foreign_places import is_mixer
 from mamba_mender.taps.foreign_site import FUSED, SCANS, UPDATES, no_fusing
 from mamba_mender.taps.rebind import calls, rebind
@@ -18,7 +20,8 @@ def accelerate_model(model: nn.Module) -> list[str]:
 
     The mixers of Mamba, FalconMamba, Jamba and Zamba in transformers, and of ``mamba_ssm``, then call
     :func:`mamba_mender.ops.selective_scan`, :func:`mamba_mender.ops.causal_conv1d` and
-    :func:`mamba_mender.ops.selective_state_update`, in prefill, decoding and training, on a CPU as well as on a GPU.
+    :func:`mamba_mender.ops.selective_state_update`, in prefill, decoding and training, on a CPU as well as on a GPU;
+    and the model's linear layers multiply by whichever of torch's libraries is faster on this processor.
     The logits stay the same within rounding; parameters, caches and everything else are untouched.
     :func:`restore_model` undoes it.
 
@@ -46,6 +49,10 @@ def accelerate_model(model: nn.Module) -> list[str]:
     for mixer in mixers.values():
         if _SWAPPED not in mixer.__dict__:
             _swap(mixer)
+    for layer in model.modules():
+        if type(layer) is nn.Linear and "forward" not in layer.__dict__:
+            layer.forward = MethodType(_linear, layer)
+            layer.__dict__[_SWAPPED] = {"methods": ["forward"], "fast_path": None}
     return list(mixers)
 
 
@@ -75,6 +82,11 @@ def _swap(mixer: nn.Module) -> None:
     mixer.__dict__[_SWAPPED] = {"methods": sorted(set(mixer.__dict__) - own), "fast_path": fast_path}
     if fast_path is not None:
         mixer.use_fast_path = False
+
+
+def _linear(layer: nn.Linear, input: Tensor) -> Tensor:
+    product = linear(input, layer.weight)
+    return product if layer.bias is None else product + layer.bias
 
 
 def _scan(
