@@ -35,7 +35,7 @@ def inspect(
     out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("mamba-mender-run/inspection"),
     layers: Layers = None,
     length: Length = 128,
-    inputs: Count = 4,
+    inputs: Count = 6,
     only: Only = None,
     batch_size: BatchSize = 4,
     seed: Annotated[int, typer.Option(help="The seed of permutations and random baselines.")] = 0,

@@ -130,6 +130,7 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
     model = metadata["model"]
     yield "Model", f"{model['name']} ({model['architecture']}, {model['dtype']}, on {model['device']})"
     yield "Its configuration", ", ".join(f"{name}={value}" for name, value in model["config"].items())
+    yield "Scans", metadata["scans"]
     yield "Layers looked at", ", ".join(map(str, metadata["settings"]["layers"]))
     yield "Settings", ", ".join(f"{n} {v}" for n, v in metadata["settings"].items() if n != "layers")
     if metadata["source"]:

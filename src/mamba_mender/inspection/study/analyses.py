@@ -5,9 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from mamba_mender._check import UserError, nearest
+from mamba_mender.inspection.study.across_causality import intervene
+from mamba_mender.inspection.study.across_consistency import compare_inputs
+from mamba_mender.inspection.study.across_similarity import compare_layers, predict_states
 from mamba_mender.inspection.study.activations import describe_activations
 from mamba_mender.inspection.study.of_attention import describe_attention
+from mamba_mender.inspection.study.of_attribution import describe_attribution
 from mamba_mender.inspection.study.of_correlations import describe_correlations
+from mamba_mender.inspection.study.of_evolution import describe_evolution
 from mamba_mender.inspection.study.of_neurons import describe_neurons
 from mamba_mender.inspection.study.of_patterns import describe_patterns
 from mamba_mender.inspection.study.of_states import describe_states
@@ -34,8 +39,15 @@ OF_INPUT: tuple[Analysis, ...] = (
     Analysis("activations", "activations", describe_activations),
     Analysis("correlations", "correlations", describe_correlations),
     Analysis("patterns", "recursive_patterns", describe_patterns),
+    Analysis("evolution", "evolution", describe_evolution),
+    Analysis("attribution", "attribution", describe_attribution),
 )
-ACROSS: tuple[Analysis, ...] = ()
+ACROSS: tuple[Analysis, ...] = (
+    Analysis("consistency", "consistency", compare_inputs),
+    Analysis("similarity", "similarity", compare_layers),
+    Analysis("prediction", "prediction", predict_states),
+    Analysis("causality", "causality", intervene),
+)
 
 
 def choose_analyses(only: Sequence[str] | None) -> tuple[list[Analysis], list[Analysis]]:

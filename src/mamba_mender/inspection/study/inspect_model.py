@@ -9,6 +9,7 @@ from torch import nn
 from mamba_mender._check import UserError
 from mamba_mender.inspection.progress import ImageBar
 from mamba_mender.inspection.study.analyses import choose_analyses
+from mamba_mender.inspection.study.fast_scans import fast_scans
 from mamba_mender.inspection.study.inputs import Inputs, take_inputs
 from mamba_mender.inspection.study.inspection import Inspection
 from mamba_mender.inspection.study.layers import choose_layers
@@ -25,7 +26,7 @@ def inspect_model(
     out: str | Path = "mamba-mender-run/inspection",
     layers: str | Sequence[int] | None = None,
     length: int = 128,
-    count: int = 4,
+    count: int = 6,
     only: Sequence[str] | None = None,
     batch_size: int = 4,
     seed: int = 0,
@@ -68,8 +69,9 @@ def inspect_model(
     settings = {"layers": chosen, "length": length, "seed": seed, "batch_size": batch_size}
     study = Study(subject, given, chosen, settings, choose_analyses(only), strict=strict)
     study.open(Path(out), notes, source or {})
-    with evaluating(subject.model), ImageBar("inspecting", study.steps, shown=progress) as bar:
-        study.run(bar.advance)
+    bar = ImageBar("inspecting", study.steps, shown=progress)
+    with evaluating(subject.model), fast_scans(subject.model) as swapped, bar:
+        study.run(bar.advance, swapped=swapped)
     return study.close()
 
 

@@ -5,8 +5,7 @@ from typing import Any
 from mamba_mender.inspection.attention.select_scan import select_channels
 from mamba_mender.inspection.dynamics import states_at
 from mamba_mender.inspection.dynamics.positions import spread_positions
-from mamba_mender.inspection.evolution.change_points import change_points_in_time
-from mamba_mender.inspection.evolution.stability import stability
+from mamba_mender.inspection.evolution import change_points_in_time, stability
 from mamba_mender.inspection.similarity import autocorrelation
 from mamba_mender.inspection.study.sample import Sample
 

@@ -88,8 +88,8 @@ class Sample:
 
     @property
     def convolved(self) -> bool:
-        """Whether each scan has a convolution before it, so that it has a block's attention."""
-        return all(scan.conv is not None for scan in self.in_order)
+        """Whether the scans have a convolution before them, so that they have a block's attention."""
+        return self.in_order[0].conv is not None
 
     def of_layer(self, layer: int) -> list[ScanRecord]:
         """The scans of one layer: one for each direction."""

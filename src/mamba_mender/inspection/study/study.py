@@ -17,6 +17,7 @@ from mamba_mender.inspection.study.fingerprint import fingerprint
 from mamba_mender.inspection.study.input_facts import input_facts
 from mamba_mender.inspection.study.inputs import StudyInput
 from mamba_mender.inspection.study.inspection import Inspection
+from mamba_mender.inspection.study.parts import NotMeasured
 from mamba_mender.inspection.study.peak import peak_memory
 from mamba_mender.inspection.study.run_folder import RunFolder
 from mamba_mender.inspection.study.sample import Sample
@@ -76,8 +77,9 @@ class Study:
         now = {a.name for a in (FACTS, *self.analyses[0], *self.analyses[1])}
         self.errors += [error for error in self.folder.earlier_errors if error["analysis"] not in now]
 
-    def run(self, advance: Callable[[int], None]) -> None:
-        """Go through the inputs in batches, and then across them."""
+    def run(self, advance: Callable[[int], None], *, swapped: bool = False) -> None:
+        """Go through the inputs in batches, and then across them; swapped: whether the scans are ours for the while."""
+        self.folder.metadata["scans"] = "of mamba_mender, swapped in for the run" if swapped else "the model's own"
         for rows in self._batches():
             self._run_batch(rows, advance)
         mark = fingerprint(self.model_mark, self._deciding(), self.marks)
@@ -163,6 +165,7 @@ class Study:
                 raise _TooMuchError from error
             self._fail(row, analysis, error, mark)
             return False
+        self._note_parts(row, analysis, results)
         seconds = round(time.monotonic() - began, 3)
         self.folder.save(self._folder(row), analysis.file, results, {"fingerprint": mark, "seconds": seconds})
         spent = self.folder.metadata["seconds"]
@@ -170,6 +173,20 @@ class Study:
         self.folder.metadata["peak_memory"] = peak_memory()
         self.folder.write()
         return True
+
+    def _note_parts(self, row: int | None, analysis: Analysis, results: dict[str, Any]) -> None:
+        """Write down the parts that failed; the results themselves say why, too.
+
+        Raises:
+            UserError: the run is strict.
+        """
+        name = "across" if row is None else self.given[row].name
+        for part, result in results.items():
+            if isinstance(result, NotMeasured) and result.failed:
+                if self.strict:
+                    raise UserError(f"inspect: {name}, {analysis.name}, {part}: {result.reason} (--strict)")
+                told = {"kind": "part", "message": f"{part}: {result.reason}"}
+                self.errors.append({"input": name, "analysis": analysis.name, **told})
 
     def _fail(self, row: int | None, analysis: Analysis, error: BaseException, mark: str) -> None:
         """Write an error down where the results would be.
