@@ -59,7 +59,7 @@ def attribute(
 
     Raises:
         ValueError: the method is unknown, the model is in training mode, or target is no class.
-        RuntimeError: the method's law does not hold.
+        ConservationError: the method's law does not hold.
 
     Example:
         >>> import torch

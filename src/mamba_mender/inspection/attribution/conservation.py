@@ -11,6 +11,10 @@ from mamba_mender.inspection.result import Result
 BOUNDS = {torch.float64: 1e-9, torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 
 
+class ConservationError(RuntimeError):
+    """Relevance does not add up to what its method promises."""
+
+
 @dataclass(frozen=True, eq=False)
 class Conservation(Result):
     """How the relevance of all tokens compares with the score that it explains.
@@ -52,13 +56,13 @@ class Conservation(Result):
             remedy: what to do, for the message.
 
         Raises:
-            RuntimeError: the sums differ; the message says by how much, and where most.
+            ConservationError: the sums differ; the message says by how much, and where most.
         """
         if self.holds:
             return self
         error = self.error.nan_to_num(nan=float("inf"))
         i = int(error.argmax())
-        raise RuntimeError(
+        raise ConservationError(
             f"{where}: relevance is not conserved: in sample {i} tokens have {float(self.total[i]):.6g} and biases "
             f"{float(self.biases[i]):.6g}, but the score to explain is {float(self.expected[i]):.6g} (relative error "
             f"{float(self.error[i]):.1e}, bound {self.bound:.0e}); {remedy}"

@@ -50,7 +50,7 @@ def integrated_gradients(
     Raises:
         ModuleNotFoundError: captum is not installed.
         ValueError: the model is in training mode, target is no class, or the baseline is unknown.
-        RuntimeError: the sum of relevance is not the change of the score.
+        ConservationError: the sum of relevance is not the change of the score.
 
     Example:
         >>> from mamba_mender.models import create_model

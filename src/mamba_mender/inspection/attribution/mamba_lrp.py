@@ -40,7 +40,7 @@ def mamba_lrp(
 
     Raises:
         ValueError: the model is in training mode or has no scan, or target is no class.
-        RuntimeError: relevance is not conserved.
+        ConservationError: relevance is not conserved.
 
     Example:
         >>> from mamba_mender.models import create_model
