@@ -57,13 +57,13 @@ def test_both_directions_change_alike(make_record):
     assert torch.equal(one.step_over_tokens, other.step_over_tokens)
 
 
-def test_padding_does_not_count(make_record):
+@pytest.mark.parametrize("left", [True, False])
+def test_padding_does_not_count(make_record, left):
     record = make_record(batch=1, length=10, seed=4)
-    mask = torch.ones(1, 10).bool()
-    mask[:, 6:] = False
+    mask = torch.arange(10)[None] > 3 if left else torch.arange(10)[None] < 6
     spoilt = replace(record, u=torch.where(mask[:, None], record.u, 1e6), mask=mask)
     found = layer_change([spoilt, replace(spoilt, name="two", u=2 * spoilt.u)])
-    u = record.u[..., :6]
+    u = record.u[..., mask[0]]
     assert found.activation_over_tokens[0].item() == pytest.approx(
         ((u[..., 1:] - u[..., :-1]).norm(dim=1).mean() / u.norm(dim=1).mean()).item()
     )

@@ -65,7 +65,11 @@ def test_maps_that_are_smooth_are_turned_round_and_not_shuffled(draws):
 def test_classes_with_a_pattern_of_their_own_have_a_gap(draws):
     labels = torch.arange(12) % 3
     patterns = torch.randn(3, 40, generator=draws)[labels] + 0.5 * torch.randn(12, 40, generator=draws)
-    gap = input_consistency(patterns, labels=labels, permutations=99).class_gap
+    found = input_consistency(patterns, labels=labels, permutations=99)
+    gap, pairs = found.class_gap, found.pairs
+    inside = [pairs[a, b] for a in range(12) for b in range(a) if labels[a] == labels[b]]
+    between = [pairs[a, b] for a in range(12) for b in range(a) if labels[a] != labels[b]]
+    assert gap.observed.item() == pytest.approx((sum(inside) / 12 - sum(between) / 54).item())
     assert gap.observed > 0.5
     assert gap.p_value <= 0.02
 
