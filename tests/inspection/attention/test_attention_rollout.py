@@ -73,7 +73,7 @@ def test_scans_of_one_block_at_a_time_are_those_of_the_whole_model(every):
     hidden = next(value for key, value in run.states.items() if str(key) == "embedding")
     blockwise = BlockwiseScans(model.layers, hidden, every=every)
     whole = list(run.scans.values())
-    found = list(blockwise)
+    found = [scan for scans in blockwise for scan in scans]
     assert [(scan.block, scan.direction) for scan in found] == [(scan.block, scan.direction) for scan in whole]
     for mine, theirs in zip(found, whole, strict=True):
         torch.testing.assert_close(mine.y, theirs.y)

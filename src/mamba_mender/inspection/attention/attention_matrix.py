@@ -18,7 +18,7 @@ Of = Literal["scan", "block"]
 # A step of 0 writes and decays nothing. The transposed scan divides by it, so it takes this instead, with which
 # exp(step A) is still exactly 1.
 SMALLEST_STEP = 1e-30
-BUDGET = 2**22  # numbers of one tensor that a part of the channels may hold
+BUDGET = 2**20  # numbers of one tensor that a part of the channels may hold: they stay in the processor's caches
 AGREES = {torch.bfloat16: 5e-2, torch.float16: 1e-2, torch.float32: 1e-4, torch.float64: 1e-9}  # of a convolution
 
 
@@ -88,7 +88,10 @@ class ScanMatrix(AttentionMatrix):
         step = self.record.step
         if not self.record.delta_softplus and bool((step < 0).any()):
             raise ValueError(f"hidden attention: {self.record.name} has negative steps; they must be 0 or more.")
-        return step, step.roll(1 if self.record.reverse else -1, -1).clamp_min_(SMALLEST_STEP)
+        following = torch.full_like(step, 1.0)  # in step's memory format; the last one has nothing to decay
+        here, there = (slice(1, None), slice(None, -1)) if self.record.reverse else (slice(None, -1), slice(1, None))
+        following[..., here] = step[..., there]
+        return step, following.clamp_min_(SMALLEST_STEP)
 
 
 class BlockMatrix(AttentionMatrix):

@@ -1,8 +1,7 @@
 """The attention of one position through all layers."""
 
-from collections.abc import Reversible, Sequence
+from collections.abc import Iterator, Reversible, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -10,6 +9,7 @@ from torch import Tensor
 from mamba_mender.inspection.attention.attention_matrix import Of
 from mamba_mender.inspection.attention.attention_row_sums import row_sums_of
 from mamba_mender.inspection.attention.directions import (
+    Scans,
     channel_numbers,
     directions,
     gather,
@@ -44,7 +44,7 @@ class AttentionRollout(Result):
 
 @torch.no_grad()
 def attention_rollout(
-    scans: Reversible[ScanRecord],
+    scans: Reversible[Scans],
     position: int = -1,
     *,
     of: Of = "scan",
@@ -58,12 +58,13 @@ def attention_rollout(
 
         v <- v / (1 + abar 1),    v <- v + v abar
 
-    Scans of one block (its directions) are summed. The sums have the attention's sign: where 1 + abar 1 is near 0 the
-    rollout is large, as the matrix is.
+    Scans of one block (its directions) are summed; a block without a scan counts as the identity. Row sums have
+    the attention's sign: where 1 + abar 1 is near 0 the rollout is large, as the matrix is.
 
     Args:
-        scans: the records of a model, from its first block to its last, e.g. ``list(run.scans.values())``, or
-            :class:`BlockwiseScans`, which has one block's at a time. Read once, from the last to the first.
+        scans: the records of a model, or lists of each block's, from the first block to the last, e.g.
+            ``list(run.scans.values())``, or :class:`BlockwiseScans`, which makes them when they are asked for.
+            Read once, from the last to the first.
         position: the output's position, in image order; negative ones count from the end.
         of: "scan" or "block", see :func:`hidden_attention`.
         channels: numbers of the channels, each followed through the channel of the same number in every layer;
@@ -90,18 +91,35 @@ def attention_rollout(
     """
     where = "attention_rollout"
     v, start, layers, blocks, chosen = None, position, [], [], None
-    for block, group in groupby(reversed(scans), key=lambda record: record.block):
-        found = directions(where, list(group))
+    for layer in _layers(scans):
+        found = directions(where, layer)
         if v is None:
             chosen = channel_numbers(where, found, channels)
             (start,) = position_numbers(where, found, [position])
             v = _unit(found[0], start, chosen)
         v = _through(where, found, v, of, chosen, normalise)
         layers.append(v)
-        blocks.append(block)
+        blocks.append(found[0].block)
+        del layer, found  # before the next ones are made
     if v is None:
         raise ValueError(f"{where}: there is no scan; give the records of a model, e.g. list(run.scans.values()).")
     return AttentionRollout(v, torch.stack(layers[::-1], -2), tuple(blocks[::-1]), start, chosen, of)
+
+
+def _layers(scans: Reversible[Scans]) -> Iterator[list[ScanRecord]]:
+    """Yield the scans of each block, from the last to the first, and hold none of them meanwhile."""
+    layer: list[ScanRecord] = []
+    for item in reversed(scans):
+        if layer and not (isinstance(item, ScanRecord) and item.block == layer[0].block):
+            yield layer
+            layer = []
+        layer.extend([item] if isinstance(item, ScanRecord) else item)
+        if layer and not isinstance(item, ScanRecord):
+            del item
+            yield layer
+            layer = []
+    if layer:
+        yield layer
 
 
 def _unit(record: ScanRecord, position: int, channels: tuple[int, ...] | None) -> Tensor:

@@ -14,8 +14,9 @@ class BlockwiseScans:
     """Record the scans of a stack of blocks when they are asked for, one block at a time.
 
     The input of every block (or of every `every`-th) is kept; a block is run once more when its scans are
-    needed, so that memory is that of the residual stream and of one block. It can be iterated over from the first block
-    to the last, and with ``reversed`` from the last to the first, as :func:`attention_rollout` does.
+    needed, so that memory is that of the residual stream and of one block. It gives the list of each block's
+    scans from the first block to the last, and with ``reversed`` from the last to the first, as
+    :func:`attention_rollout` reads it.
 
     Args:
         blocks: the model's blocks in order, e.g. ``model.backbone.layers``.
@@ -63,13 +64,11 @@ class BlockwiseScans:
     def __len__(self) -> int:
         return len(self._blocks)
 
-    def __iter__(self) -> Iterator[ScanRecord]:
-        for number in range(len(self)):
-            yield from self.of_block(number)
+    def __iter__(self) -> Iterator[list[ScanRecord]]:
+        return (self.of_block(number) for number in range(len(self)))
 
-    def __reversed__(self) -> Iterator[ScanRecord]:
-        for number in range(len(self) - 1, -1, -1):
-            yield from reversed(self.of_block(number))
+    def __reversed__(self) -> Iterator[list[ScanRecord]]:
+        return (self.of_block(number) for number in range(len(self) - 1, -1, -1))
 
     def of_block(self, number: int) -> list[ScanRecord]:
         """Record the scans of one block; none if it has none."""
