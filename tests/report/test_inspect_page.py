@@ -89,7 +89,7 @@ def test_says_what_failed_and_what_is_exact(html, page):
     assert "1 failures, listed below" in text or "1 failure, listed below" in text
     assert "not finite" in text
     assert "Peak memory" in text
-    assert "rounding explains 1e-04" in text
+    assert "rounding explains 0.0001" in text
     assert "<b>first</b>" not in html  # names are escaped
 
 

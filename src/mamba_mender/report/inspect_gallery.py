@@ -1,5 +1,7 @@
 """Draw the figures of an inspection, and say why one is missing."""
 
+import importlib
+import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -9,10 +11,15 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from mamba_mender.inspection.study import Inspection
+from mamba_mender.inspection.study.parts import NotMeasured
 from mamba_mender.inspection.study.result_files import write_whole
-from mamba_mender.report.inspect_exhibits import ACROSS, CHAPTERS, Chapter, Exhibit
+from mamba_mender.report import drawings
+from mamba_mender.report.chapters import ACROSS, CHAPTERS, Chapter, Exhibit
 from mamba_mender.report.picture import Picture
 from mamba_mender.report.plot import plot
+
+for _module in pkgutil.iter_modules(drawings.__path__):  # each registers its drawings on `plot`
+    importlib.import_module(f"{drawings.__name__}.{_module.name}")
 
 DOTS = 150  # of the PNG files, per inch
 
@@ -51,24 +58,29 @@ def hang(found: Inspection, folder: Path) -> Iterator[tuple[Chapter, list[Plate]
 
 def _plate(found: Inspection, exhibit: Exhibit, folder: Path) -> Plate | None:
     """Draw one exhibit; None where its analysis was not run."""
-    plate = Plate(exhibit.name, exhibit.title, exhibit.look)
-    reason = ""
+    plate, reason, shown = Plate(exhibit.name, exhibit.title, exhibit.look), "", 0
     for which in [None] if exhibit.inputs == ACROSS else range(len(found.inputs)):
-        if len({picture.alt for picture in plate.pictures}) >= max(exhibit.inputs, 1):
+        if shown and shown == exhibit.inputs:
             break
         if not found.has(exhibit.analysis, which):
             reason = reason or _reason(found, exhibit, which)
             continue
-        results = found.across(exhibit.analysis) if which is None else found.results(exhibit.analysis, which)
         whose = "all inputs" if which is None else found.inputs[which]
-        number = "" if which is None else f"{which:04d}-"
-        for name, drawn in exhibit.pick(results).items():
+        shown += 1
+        for name, drawn in exhibit.draw(found, which).items():
+            if isinstance(drawn, NotMeasured):
+                reason = reason or drawn.reason
+                continue
+            if not isinstance(drawn, Figure) and plot.dispatch(type(drawn)) is plot.dispatch(object):
+                reason = reason or f"there is no drawing of {type(drawn).__name__} yet"
+                continue
             figure = drawn if isinstance(drawn, Figure) else plot(drawn)
-            title = " \N{MIDDLE DOT} ".join(part for part in (whose, name) if part)
+            number = "" if which is None else f"{which:04d}-"
             _save(figure, folder / f"{number}{'-'.join(part for part in (exhibit.name, _slug(name)) if part)}.png")
-            plate.pictures.append(Picture.of(figure, title, f"{exhibit.title}, {whose}"))
-        plate.said.extend(sentence for sentence in exhibit.say(results) if sentence not in plate.said)
-    if plate.pictures or plate.said:
+            title = " \N{MIDDLE DOT} ".join(part for part in (whose, name) if part)
+            plate.pictures.append(Picture.of(figure, title, f"{exhibit.title}: {title}"))
+        plate.said.extend(sentence for sentence in exhibit.say(found, which) if sentence not in plate.said)
+    if plate.pictures:
         return plate
     return Plate(exhibit.name, exhibit.title, exhibit.look, missing=reason) if reason else None
 

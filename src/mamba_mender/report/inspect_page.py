@@ -11,7 +11,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from mamba_mender import __version__
 from mamba_mender.inspection.study import Inspection
 from mamba_mender.inspection.study.result_files import write_whole
-from mamba_mender.report.drawings import study as _study  # noqa: F401  registers its drawings on `plot`
 from mamba_mender.report.inspect_gallery import hang
 from mamba_mender.report.story import Card
 
@@ -75,7 +74,7 @@ def _cards(found: Inspection) -> list[Card]:
     proof = Card("Are the records exact?", "?", "", "The scans were not proved in this run (--only left them out).")
     if errors:
         worst, bound = max(errors)
-        told = f"Largest relative error of any recorded scan, computed again in float64; rounding explains {bound:.0e}."
+        told = f"Largest relative error of any recorded scan, computed again in float64; rounding explains {bound:g}."
         proof = Card("Are the records exact?", f"{worst:.0e}", "", told, "good" if worst <= bound else "bad")
     alive = sum(found.has("input", number) for number in range(len(found.inputs)))
     told = (

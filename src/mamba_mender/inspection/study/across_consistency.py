@@ -19,6 +19,7 @@ from mamba_mender.inspection.study.parts import Parts
 from mamba_mender.inspection.study.sample import Sample
 from mamba_mender.inspection.study.stack import stack_scans
 from mamba_mender.inspection.study.together import Together
+from mamba_mender.taps import EMBEDDING
 
 PERMUTATIONS = 199
 
@@ -67,8 +68,9 @@ def _join(scores: list[NeuronScores]) -> NeuronScores:
 
 
 def _add_selectivity(found: Parts, all_inputs: Together, drawn: dict[str, int]) -> None:
-    """Measure what the neurons of the first and last state tell apart: classes of images, or tokens of texts."""
-    for key in (min(all_inputs.states), max(all_inputs.states)):
+    """Measure what the neurons of the first and last layer tell apart: classes of images, or tokens of texts."""
+    layers = [key for key in all_inputs.states if key.block != EMBEDDING]  # a text's embedding is its token
+    for key in sorted({min(layers), max(layers)}):
         state, name = all_inputs.states[key], f"{key}/selectivity"
         if all_inputs.subject.kind == "text":
             labels = all_inputs.inputs.flatten()

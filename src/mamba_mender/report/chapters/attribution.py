@@ -1,0 +1,61 @@
+"""The page's section on attribution."""
+
+from typing import Any
+
+from mamba_mender.inspection.study import Inspection
+from mamba_mender.inspection.study.parts import NotMeasured
+from mamba_mender.report.chapters.exhibit import Chapter, Exhibit, results_of
+from mamba_mender.report.inspect_tokens import over_input
+
+SHOWN = 3
+NAMES = {
+    "gradient_times_input": "gradient \N{MULTIPLICATION SIGN} input",
+    "integrated_gradients": "integrated gradients",
+    "mamba_lrp": "MambaLRP",
+    "attention": "attention of the last layer",
+    "attention_rollout": "attention rollout",
+    "mamba_attribution": "Mamba-attribution",
+}
+
+
+def _relevance(found: Inspection, which: int | None) -> dict[str, Any]:
+    results = results_of(found, "attribution", which)
+    own = {NAMES[name]: results[name] for name in NAMES if hasattr(results.get(name), "relevance")}
+    if not own:
+        return {}
+    facts = results_of(found, "input", which)["facts"]
+    return {"": over_input({name: result.relevance[0] for name, result in own.items()}, facts)}
+
+
+def _say(found: Inspection, which: int | None) -> list[str]:
+    results = results_of(found, "attribution", which)
+    told = []
+    lrp = results.get("mamba_lrp")
+    if lrp is not None and not isinstance(lrp, NotMeasured) and lrp.check is not None:
+        told.append(f"MambaLRP conserves the logit of the first input to {float(lrp.check.error.max()):.0e}.")
+    told += [
+        f"{NAMES.get(name, name)} is missing: {result.reason}"
+        for name, result in results.items()
+        if isinstance(result, NotMeasured) and result.failed
+    ]
+    return told if which == 0 else told[len(told) :]
+
+
+ATTRIBUTION = Chapter(
+    "attribution",
+    "Attribution",
+    "What the prediction rests on",
+    "Each method shares the score of the likeliest class or token out among the tokens of the input. Methods differ, "
+    "and none is the truth; the section on causes below tests by intervening.",
+    (
+        Exhibit(
+            "attribution",
+            "Relevance of each token, by method",
+            "Red tokens speak for the prediction, blue ones against it. Trust what several methods agree on.",
+            "attribution",
+            _relevance,
+            inputs=SHOWN,
+            say=_say,
+        ),
+    ),
+)
