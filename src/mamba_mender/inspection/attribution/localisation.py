@@ -89,15 +89,10 @@ def localisation(
 
 
 def _permutation(random: Tensor, allowed: Tensor) -> Tensor:
-    """Permute the allowed tokens among themselves; others stay, (draws, batch, tokens)."""
-    drawn = random.masked_fill(~allowed, torch.inf).argsort(-1)  # allowed tokens first, in random order
+    """Permute the allowed tokens among themselves, and the others too, which do not count, (draws, batch, tokens)."""
+    drawn = random.masked_fill(~allowed, torch.inf).argsort(dim=-1)  # allowed tokens first, in random order
     slots = (~allowed).long().argsort(dim=-1, stable=True).expand_as(drawn)  # allowed tokens first, in their order
-    return torch.empty_like(drawn).scatter_(-1, slots, drawn.where(_counted(allowed), slots))
-
-
-def _counted(allowed: Tensor) -> Tensor:
-    """Mark as many first places as tokens are allowed."""
-    return torch.arange(allowed.shape[-1], device=allowed.device) < allowed.sum(-1, keepdim=True)
+    return torch.empty_like(drawn).scatter_(-1, slots, drawn)
 
 
 def _pointing(relevance: Tensor, inside: Tensor, allowed: Tensor, _seed: int) -> Tensor:
