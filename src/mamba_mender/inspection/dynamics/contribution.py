@@ -57,8 +57,8 @@ def contribution(record: ScanRecord) -> Contribution:
     old, new, shares = [], [], terms.step.new_zeros(record.batch, record.channels, dtype=torch.float64)
     defined = torch.zeros_like(shares)
     for stretch in terms.states():
-        left = (stretch.decay * stretch.before).double().square().sum(-1)  # (positions, batch, channels)
-        added = stretch.write.double().square().sum(-1)
+        left = (stretch.decay * stretch.before).square().sum(-1).double()  # (positions, batch, channels)
+        added = stretch.write.square().sum(-1).double()
         share = _share(left.sqrt(), added.sqrt())
         counts = terms.real[:, stretch.part].T[..., None] & ~share.isnan()
         shares += torch.where(counts, share, 0).sum(0)

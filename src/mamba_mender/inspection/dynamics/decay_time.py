@@ -32,7 +32,7 @@ def decay_time(terms: ScanTerms, left: float, positions: tuple[int, ...]) -> Ten
     Returns:
         (batch, positions, channels, state), in tokens; inf where the sequence ends before; NaN at padding.
     """
-    reached = terms.step.cumsum(-1)  # (batch, channels, length)
+    reached = terms.step.contiguous().cumsum(-1)  # (batch, channels, length)
     places = torch.tensor(terms.order(positions), device=reached.device)
     limit = torch.where(terms.A < 0, -math.log(left) / -terms.A, torch.inf)  # (channels, state)
     target = reached[..., places, None] + limit[:, None]  # (batch, channels, positions, state)

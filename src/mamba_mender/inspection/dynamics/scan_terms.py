@@ -9,7 +9,7 @@ from torch import Tensor
 from mamba_mender.ops import linear_scan
 from mamba_mender.taps import ScanCall, ScanRecord
 
-STRETCH = 1 << 21  # numbers in a tensor of (stretch, batch, channels, state)
+STRETCH = 1 << 18  # numbers in a tensor of (stretch, batch, channels, state): a few fit in a processor's cache
 
 
 def exact_dtype(record: ScanRecord) -> torch.dtype:
@@ -40,15 +40,20 @@ def refuse_edits(where: str, record: ScanRecord) -> None:
 class Stretch:
     """Some neighbouring positions of a recurrence ``h[t] = decay[t] h[t-1] + write[t]``.
 
-    part: which positions. decay, write, before, after: (positions, batch, channels, state), where before is h[t-1]
-    and after is h[t].
+    part: which positions. start: h before the first of them, (batch, channels, state).
+    decay, write, after: (positions, batch, channels, state), where after is h[t].
     """
 
     part: slice
+    start: Tensor
     decay: Tensor
     write: Tensor
-    before: Tensor
     after: Tensor
+
+    @property
+    def before(self) -> Tensor:
+        """The state before each position, h[t-1], (positions, batch, channels, state)."""
+        return torch.cat([self.start[None], self.after[:-1]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +102,8 @@ class ScanTerms:
 
     def write(self, part: slice) -> Tensor:
         """Compute step B u at some positions, (positions, batch, channels, state)."""
-        return (self.step * self.u)[..., part].permute(2, 0, 1)[..., None] * self.input_matrix(part)
+        amount = self.step[..., part] * self.u[..., part]
+        return amount.permute(2, 0, 1)[..., None] * self.input_matrix(part)
 
     def states(self) -> Iterator[Stretch]:
         """Run the scan, stretch by stretch."""
@@ -133,7 +139,10 @@ def scan_terms(
     refuse_edits(where, record)
 
     def ordered(tensor: Tensor) -> Tensor:
-        return tensor.detach().flip(-1) if record.reverse else tensor.detach()
+        """Put a tensor in scan order, with a position's numbers side by side in memory, as they are read."""
+        by_position = tensor.detach().movedim(-1, 1)
+        by_position = by_position.flip(1) if record.reverse else by_position
+        return by_position.to(dtype).contiguous().movedim(1, -1)
 
     groups = [record.channels // matrix.shape[1] for matrix in (record.B, record.C)]
     channel = torch.arange(record.channels, device=record.u.device)
@@ -147,12 +156,12 @@ def scan_terms(
         initial = record.u.new_zeros(record.batch, record.channels, record.state)
     return ScanTerms(
         step=ordered(step),
-        u=ordered(record.u).to(dtype),
+        u=ordered(record.u),
         A=record.A.detach().to(dtype),
-        B=ordered(record.B).to(dtype),
-        C=ordered(record.C).to(dtype),
+        B=ordered(record.B),
+        C=ordered(record.C),
         initial=initial.detach().to(dtype),
-        real=ordered(real),
+        real=real.flip(-1) if record.reverse else real,
         reverse=record.reverse,
         group_of=(channel // groups[0], channel // groups[1]),
     )
@@ -177,5 +186,5 @@ def recur(step: Tensor, A: Tensor, write: Callable[[slice], Tensor], initial: Te
         decay = (step[..., part].permute(2, 0, 1)[..., None] * A).exp()
         added = write(part)
         after = linear_scan(decay.movedim(0, -1), added.movedim(0, -1), h).movedim(-1, 0)
-        yield Stretch(part, decay, added, torch.cat([h[None], after[:-1]]), after)
+        yield Stretch(part, h, decay, added, after)
         h = after[-1]

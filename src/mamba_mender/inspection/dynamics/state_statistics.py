@@ -11,7 +11,7 @@ from mamba_mender.inspection.dynamics.scan_terms import ScanTerms, Stretch, exac
 from mamba_mender.inspection.result import Result
 from mamba_mender.taps import ScanRecord, derived
 
-COVARIANCES = 1 << 22  # numbers in the covariances that are held at a time
+COVARIANCES = 1 << 17  # numbers in the covariances that are held at a time
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ def state_statistics(record: ScanRecord, *, samples: int = 256) -> StateStatisti
         mean, variance, minimum, maximum, norm |h[t]|, drift cos(h[t], h[t-1]),
         effective rank and participation ratio of the singular values of h[t] - mean
 
-    The state is computed in float32 (float64 if the record is) and summed in float64. Each channel's rank is of all
-    tokens; the whole state's, which would need a covariance of (channels x state)^2 numbers, is of positions spread
-    evenly over the sequence.
+    The state is computed in float32 (float64 if the record is), and summed in float64 from stretch to stretch. Each
+    channel's rank is of all tokens; the whole state's, which would need a covariance of (channels x state)^2 numbers,
+    is of positions spread evenly over the sequence.
 
     Args:
         record: the scan.
@@ -92,13 +92,37 @@ def state_statistics(record: ScanRecord, *, samples: int = 256) -> StateStatisti
         channels = _Channels(terms.channels(slice(first, first + width)))
         whole.start()
         for stretch in channels.terms.states():
-            channels.add(stretch)
-            whole.add(stretch)
+            products = _products(stretch)
+            channels.add(stretch, products)
+            whole.add(stretch, products)
         whole.finish()
         parts.append(channels.result())
     return StateStatistics(
         **{name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}, **whole.result(), sampled=sampled
     )
+
+
+@dataclass(frozen=True)
+class _Products:
+    """<h[t], h[t-1]>, |h[t]|^2 and |h[t-1]|^2, of one shape."""
+
+    dot: Tensor
+    after: Tensor
+    before: Tensor
+
+    def cosine(self) -> Tensor:
+        """Divide by both norms; NaN where one is 0."""
+        return (self.dot / (self.after.sqrt() * self.before.sqrt())).clamp(-1, 1)
+
+
+def _products(stretch: Stretch) -> _Products:
+    """Multiply each channel's states, (positions, batch, channels), in float64."""
+    h = stretch.after
+    first = (h[0] * stretch.start).sum(-1)[None]
+    dot = torch.cat([first, (h[1:] * h[:-1]).sum(-1)]).double()
+    after = h.square().sum(-1).double()
+    before = torch.cat([stretch.start.square().sum(-1)[None].double(), after[:-1]])
+    return _Products(dot, after, before)
 
 
 class _Channels:
@@ -112,27 +136,29 @@ class _Channels:
         self._scatter = exact.new_zeros(*exact.shape, exact.shape[-1])
         self._square, self._drift, self._drifts = (exact.new_zeros(exact.shape[:2]) for _ in range(3))
 
-    def add(self, stretch: Stretch) -> None:
+    def add(self, stretch: Stretch, products: _Products) -> None:
         keep = self.terms.real[:, stretch.part].T[..., None, None]  # (positions, batch, 1, 1)
-        h = stretch.after.double()
-        self._low = torch.minimum(self._low, torch.where(keep, h, torch.inf).amin(0))
-        self._high = torch.maximum(self._high, torch.where(keep, h, -torch.inf).amax(0))
-        self._merge(h, keep)
-        square, before = h.square().sum(-1), stretch.before.double()
-        self._square += (square * keep[..., 0]).sum(0)
-        cosine = _cosine((h * before).sum(-1), square, before.square().sum(-1))
+        padded, h = not bool(keep.all()), stretch.after
+        self._low = torch.minimum(self._low, (torch.where(keep, h, torch.inf) if padded else h).amin(0))
+        self._high = torch.maximum(self._high, (torch.where(keep, h, -torch.inf) if padded else h).amax(0))
+        self._merge(h, keep, padded=padded)
+        self._square += (products.after * keep[..., 0]).sum(0)
+        cosine = products.cosine()
         defined = _follows(self.terms.real, stretch.part)[..., None] & ~cosine.isnan()
         self._drift += torch.where(defined, cosine, 0).sum(0)
         self._drifts += defined.sum(0)
 
-    def _merge(self, h: Tensor, keep: Tensor) -> None:
+    def _merge(self, h: Tensor, keep: Tensor, *, padded: bool) -> None:
         """Merge a stretch's mean and scatter about it into those of the tokens before."""
         new = keep.sum(0)
-        mean = torch.where(keep, h, 0).sum(0) / new.clamp(min=1)
-        centred = torch.where(keep, h - mean, 0).permute(1, 2, 3, 0)  # (batch, channels, state, positions)
-        gap, total = mean - self._mean, self._count + new
+        mean = (torch.where(keep, h, 0) if padded else h).sum(0) / new.clamp(min=1)
+        centred = h - mean
+        centred = (torch.where(keep, centred, 0) if padded else centred).permute(1, 2, 3, 0)
+        left = centred.sum(-1).double()  # what rounding left of the mean, (batch, channels, state)
+        scatter = (centred @ centred.mT).double() - left[..., None] * left[..., None, :] / new.clamp(min=1)[..., None]
+        gap, total = mean.double() + left / new.clamp(min=1) - self._mean, self._count + new
         weight = self._count * new / total.clamp(min=1)
-        self._scatter += centred @ centred.mT + (weight * gap)[..., None] * gap[..., None, :]
+        self._scatter += scatter + (weight * gap)[..., None] * gap[..., None, :]
         self._mean = self._mean + gap * new / total.clamp(min=1)
         self._count = total
 
@@ -165,13 +191,12 @@ class _Whole:
     def start(self) -> None:
         self._kept = []
 
-    def add(self, stretch: Stretch) -> None:
-        h, before = stretch.after.double(), stretch.before.double()
-        self._dot[stretch.part] += (h * before).sum((-2, -1))
-        self._after[stretch.part] += h.square().sum((-2, -1))
-        self._before[stretch.part] += before.square().sum((-2, -1))
+    def add(self, stretch: Stretch, products: _Products) -> None:
+        self._dot[stretch.part] += products.dot.sum(-1)
+        self._after[stretch.part] += products.after.sum(-1)
+        self._before[stretch.part] += products.before.sum(-1)
         here = self._chosen[(self._chosen >= stretch.part.start) & (self._chosen < stretch.part.stop)]
-        self._kept.append(h[here - stretch.part.start].flatten(2))
+        self._kept.append(stretch.after[here - stretch.part.start].double().flatten(2))
 
     def finish(self) -> None:
         """Add some channels to the products between the states at the chosen positions."""
@@ -184,7 +209,7 @@ class _Whole:
     def result(self) -> dict[str, Tensor]:
         real = self._terms.real
         defined = _follows(real, slice(0, real.shape[1])).T
-        cosine = _cosine(self._dot, self._after, self._before).T
+        cosine = _Products(self._dot, self._after, self._before).cosine().T
         values = root_eigenvalues(self._gram)
         scale = torch.where(real[:, self._chosen].any(1), 1.0, torch.nan)
         return {
@@ -193,11 +218,6 @@ class _Whole:
             "rank": effective_rank(values) * scale,
             "participation": participation_ratio(values) * scale,
         }
-
-
-def _cosine(dot: Tensor, square: Tensor, other: Tensor) -> Tensor:
-    """Divide a product by both norms; NaN where one is 0."""
-    return (dot / (square.sqrt() * other.sqrt())).clamp(-1, 1)
 
 
 def _follows(real: Tensor, part: slice) -> Tensor:

@@ -82,7 +82,7 @@ def transition_spectrum(
 @torch.no_grad()
 def _transition_spectrum(record: ScanRecord, levels: tuple[float, ...], bins: int, window: int) -> TransitionSpectrum:
     terms = scan_terms("transition_spectrum", record)
-    steps = torch.where(terms.real[:, None], terms.step, torch.inf).sort(-1).values  # padding comes last
+    steps = torch.where(terms.real[:, None], terms.step, torch.inf).contiguous().sort(-1).values  # padding comes last
     count = terms.real.sum(-1)
     edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=steps.device)
     slowest = terms.A.amax(-1)  # (channels)
@@ -122,7 +122,7 @@ def _histogram(steps: Tensor, A: Tensor, count: Tensor, edges: Tensor) -> Tensor
     below = [torch.zeros_like(count)]
     for edge in edges[1:-1]:
         limit = (edge.log() / A).expand(len(steps), *A.shape).contiguous()
-        faster = count[:, None, None] - torch.searchsorted(steps.contiguous(), limit, right=True)
+        faster = count[:, None, None] - torch.searchsorted(steps, limit, right=True)
         below.append(torch.where(A < 0, faster, 0).sum((1, 2)))
     below.append(count * A.numel())
     return torch.stack(below, -1).diff(dim=-1)
