@@ -1,7 +1,6 @@
 """Diagnose the states of a model: where it looks and which channels it uses, on easy and on hard samples."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, get_args
 
 import torch
@@ -17,6 +16,7 @@ from mamba_mender.inspection.progress import ImageBar
 from mamba_mender.inspection.samples import check_counts, select_samples
 from mamba_mender.inspection.sign import Sign
 from mamba_mender.inspection.sweep import THRESHOLDS
+from mamba_mender.nn.mode import in_mode
 from mamba_mender.taps import EMBEDDING, STATES, StateKey, find_states, record
 
 SPLITS = ("train", "validation", "test")
@@ -129,7 +129,10 @@ def _diagnose(
     """Select the samples, unless they are given, and measure both groups."""
     images: ImageSet = getattr(data, split)
     samples = len(data.classes) * count if like is None else len(like.easy.indices)
-    with _eval_mode(model), ImageBar("diagnose", _total(images, samples, rules, like), shown=progress) as bar:
+    with (
+        in_mode(model, training=False),
+        ImageBar("diagnose", _total(images, samples, rules, like), shown=progress) as bar,
+    ):
         _check_size(model, images, samples, rules)
         if like is None:
             probabilities = _probabilities(model, images, rules, bar.advance)
@@ -178,18 +181,6 @@ def _probabilities(model: nn.Module, images: ImageSet, rules: Rules, count_image
         found.append(model(normalise(images.batch(part).images.to(device))).double().softmax(1).cpu())
         count_images(len(part))
     return torch.cat(found)
-
-
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    """Put the model in eval mode, and each module back to its own mode."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _check_choices(**choices: tuple[Collection[str], Collection[str]]) -> None:

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from mamba_mender._check import UserError
 from mamba_mender.data import ImageSet, Normalise
 from mamba_mender.inspection import Sign, internal_correlation, select_samples
+from mamba_mender.nn.mode import in_mode
 from mamba_mender.repair.class_templates import class_templates
 from mamba_mender.repair.target import Target, constraint_target
 from mamba_mender.taps import StateKey, record
-from mamba_mender.training.evaluate import evaluate, in_mode
+from mamba_mender.training.evaluate import evaluate
 
 CHUNK = 256  # images recorded at a time
 

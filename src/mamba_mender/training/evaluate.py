@@ -1,8 +1,7 @@
 """What a model gets right on a set of images."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mamba_mender.data import ImageSet, Normalise
+from mamba_mender.nn.mode import in_mode
 from mamba_mender.training.progress import ProgressLine
 from mamba_mender.training.statistics import Interval, wilson_interval
 
@@ -120,15 +120,3 @@ def summarise(logits: Tensor, labels: Tensor) -> Evaluation:
     correct = logits.argmax(-1) == labels
     loss = nn.functional.cross_entropy(logits, labels).item()
     return Evaluation(int(correct.sum()) / len(labels), loss, correct, logits.softmax(-1), labels)
-
-
-@contextmanager
-def in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Hold a model in training or evaluation mode for the length of the block, then put each module's mode back."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.train(training)
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
