@@ -66,6 +66,17 @@ def test_two_related_layers_are_found_and_a_third_is_not(normal):
     assert same.value[0, 1].abs() < 0.5 < found.value[0, 1]
 
 
+def test_what_tells_inputs_apart_makes_layers_alike_and_can_be_taken_away(normal):
+    level = 5 * normal(6, 1, 4)
+    layers = {"a": level + normal(6, 12, 4), "b": level + normal(6, 12, 4)}
+    found = cross_layer_cka(layers, permutations=99)
+    assert found.value[0, 1] > 0.8
+    assert found.baseline.null_mean[0, 1] > 0.8  # the baseline shows that it is the inputs
+    within = cross_layer_cka(layers, within_inputs=True, permutations=99)
+    assert within.value[0, 1].abs() < 0.2
+    assert within.baseline.p_value[0, 1] > 0.05
+
+
 def test_whole_inputs_may_be_exchanged(normal):
     pooled = normal(25, 1, 4)
     layers = {"a": pooled, "b": pooled.sin(), "c": normal(25, 1, 4)}

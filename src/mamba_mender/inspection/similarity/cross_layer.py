@@ -35,6 +35,7 @@ def cross_layer_cka(
     layers: Mapping[str, Tensor],
     *,
     mask: Tensor | None = None,
+    within_inputs: bool = False,
     minibatch: int = 512,
     exchange: Exchange = "rotation",
     permutations: int = 200,
@@ -49,10 +50,14 @@ def cross_layer_cka(
     on the size of the minibatches in the mean. The residual stream of neighbouring blocks is alike by construction,
     since a block only adds to it; blocks' outputs ("y") are not.
 
+    All layers know which input a token is from, and that alone can bring the similarity near 1. Rotations and
+    shuffles of tokens keep it, so the baseline shows it; ``within_inputs`` takes it away.
+
     Args:
         layers: name to states of the same tokens, (batch, tokens, channels); widths may differ.
         mask: True at real tokens, (batch, tokens); None where nothing is padded.
-        minibatch: most tokens in a minibatch, at least 4 and for "inputs" at least an input's tokens.
+        within_inputs: whether to take the mean of each input's tokens away first.
+        minibatch: most tokens in a minibatch, at least 4; all of them must fit into one to exchange "inputs".
         exchange: what chance exchanges, see :func:`draw_order`; "inputs" where there is one token an input.
         permutations: how many orders are drawn.
         seed: a number or a generator.
@@ -72,6 +77,8 @@ def cross_layer_cka(
     Source: Nguyen, Raghu & Kornblith (ICLR 2021), minibatch CKA.
     """
     parts = _rows("cross_layer_cka", layers, mask)
+    if within_inputs:
+        parts = {name: TokenRows(_without_means(part), part.sequence) for name, part in parts.items()}
     sequence = next(iter(parts.values())).sequence
     number = _minibatches(sequence, exchange, minibatch)
     place = number.argsort(stable=True)  # rows in the order of their minibatches
@@ -192,6 +199,12 @@ def _minibatches(sequence: Tensor, exchange: Exchange, most: int) -> Tensor:
 def _mirror(pairs: Tensor) -> Tensor:
     """Take (b, a) from (a, b): exchanging one layer's tokens or the other's gives the same null."""
     return pairs.triu() + pairs.triu(1).T
+
+
+def _without_means(part: TokenRows) -> Tensor:
+    inputs = torch.bincount(part.sequence)
+    sums = torch.zeros(len(inputs), part.rows.shape[1], dtype=part.rows.dtype)
+    return part.rows - (sums.index_add_(0, part.sequence, part.rows) / inputs[:, None])[part.sequence]
 
 
 def _gram(rows: Tensor) -> Tensor:
