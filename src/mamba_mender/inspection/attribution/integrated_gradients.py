@@ -9,7 +9,7 @@ from mamba_mender._check import need
 from mamba_mender.inspection.attribution.attribution import Attribution
 from mamba_mender.inspection.attribution.conservation import conservation
 from mamba_mender.inspection.attribution.embedding import embedding, predict_from
-from mamba_mender.inspection.attribution.target_score import refuse_training, target_score
+from mamba_mender.inspection.attribution.target_score import input_dtype, refuse_training, target_score
 from mamba_mender.inspection.predict import predict
 
 
@@ -21,6 +21,7 @@ def integrated_gradients(
     mask: Tensor | None = None,
     baseline: Tensor | Literal["mean", "zero"] = "mean",
     steps: int = 64,
+    most_steps: int = 1024,
     batch_size: int = 64,
     tolerance: float = 0.05,
 ) -> Attribution:
@@ -40,7 +41,8 @@ def integrated_gradients(
         baseline: embeddings that say nothing, broadcast to (batch, tokens, channels), e.g. those of a blank
             image; "mean" takes the mean over each sample's tokens; "zero" takes zeros, near which a norm makes
             the score jump, so that it needs many steps.
-        steps: points of the Gauss-Legendre rule.
+        steps: points of the Gauss-Legendre rule at first; doubled for the samples whose sum is not complete.
+        most_steps: where doubling ends.
         batch_size: most embeddings in one pass.
         tolerance: the largest error of completeness, relative to the relevance added up.
 
@@ -71,19 +73,25 @@ def integrated_gradients(
     def explain(point: Tensor, own_inputs: Tensor, own_target: Tensor, own_mask: Tensor | None) -> Tensor:
         return target_score(predict_from(model, own_inputs, point, mask=own_mask), own_target)[0]
 
-    found = captum.IntegratedGradients(explain, multiply_by_inputs=True).attribute(
-        value,
-        baselines=start,
-        additional_forward_args=(inputs, target, mask),
-        n_steps=steps,
-        method="gausslegendre",
-        internal_batch_size=max(batch_size, len(value)),
-    )
-    relevance = found.sum(2).detach()
-    check = conservation(relevance, score - before, bound=tolerance, required=True).require(
-        "integrated_gradients", "raise steps, take another baseline, or allow it by tolerance."
-    )
-    return Attribution(relevance.to(value.dtype), "integrated_gradients", target, score, check)
+    method = captum.IntegratedGradients(explain, multiply_by_inputs=True)
+    relevance = torch.zeros(value.shape[:2], dtype=torch.float64, device=value.device)
+    todo = torch.arange(len(value), device=value.device)
+    while True:
+        relevance[todo] = method.attribute(
+            value[todo],
+            baselines=start[todo],
+            additional_forward_args=(inputs[todo], target[todo], None if mask is None else mask[todo]),
+            n_steps=steps,
+            method="gausslegendre",
+            internal_batch_size=max(batch_size, len(todo)),
+        ).sum(2).double().detach()  # fmt: skip
+        check = conservation(relevance, score - before, bound=tolerance, required=True)
+        todo = (~(check.error <= tolerance)).nonzero()[:, 0]
+        if not len(todo) or 2 * steps > most_steps:
+            break
+        steps *= 2
+    check.require("integrated_gradients", "raise most_steps, take another baseline, or allow it by tolerance.")
+    return Attribution(relevance.to(input_dtype(value)), "integrated_gradients", target, score, check)
 
 
 def _baseline(baseline: Tensor | str, value: Tensor, mask: Tensor | None) -> Tensor:
