@@ -124,7 +124,7 @@ def _over_image(values: Mapping[str, Tensor], facts: InputFacts) -> Figure:
     if facts.grid is None or facts.pixels is None:
         raise ValueError(f"over_input: the image {facts.name!r} has no grid of tokens; its model names none.")
     grid = facts.grid
-    maps = {title: patch_map(own.float(), grid, facts.class_token)[None] for title, own in values.items()}
+    maps = {title: patch_map(own.float(), grid, class_index=facts.class_token)[None] for title, own in values.items()}
     return overlay_sheet(facts.pixels[None].float() / 255, maps, rows=[facts.name[:14]])
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from mamba_mender._check import UserError, nearest
 from mamba_mender.inspection.study.across_causality import intervene
 from mamba_mender.inspection.study.across_consistency import compare_inputs
+from mamba_mender.inspection.study.across_faithfulness import judge_attributions
 from mamba_mender.inspection.study.across_similarity import compare_layers, predict_states
 from mamba_mender.inspection.study.activations import describe_activations
 from mamba_mender.inspection.study.of_attention import describe_attention
@@ -45,6 +46,7 @@ OF_INPUT: tuple[Analysis, ...] = (
 ACROSS: tuple[Analysis, ...] = (
     Analysis("consistency", "consistency", compare_inputs),
     Analysis("similarity", "similarity", compare_layers),
+    Analysis("faithfulness", "faithfulness", judge_attributions),
     Analysis("prediction", "prediction", predict_states),
     Analysis("causality", "causality", intervene),
 )

@@ -9,6 +9,8 @@ from mamba_mender.inspection.attribution.attribute import METHODS
 from mamba_mender.inspection.study.parts import Parts
 from mamba_mender.inspection.study.sample import Sample
 
+TOKENS = 512  # differentiated at once along the path of integrated gradients
+
 
 def describe_attribution(sample: Sample) -> dict[str, Any]:
     """Attribute the predicted class or token to the tokens.
@@ -18,6 +20,18 @@ def describe_attribution(sample: Sample) -> dict[str, Any]:
     """
     found = Parts()
     target = torch.tensor([sample.target], device=sample.inputs.device)
+    tokens = next(iter(sample.states.values())).shape[1]
     for method in METHODS:
-        found.add(method, lambda method=method: attribute(sample.model, sample.inputs, target, method=method))
+        more = path_settings(tokens) if method == "integrated_gradients" else {}
+        found.add(method, lambda m=method, o=more: attribute(sample.model, sample.inputs, target, method=m, **o))
     return found
+
+
+def path_settings(tokens: int) -> dict[str, int]:
+    """Bound the embeddings that integrated gradients differentiate at once: a graph of 512 tokens at most.
+
+    Example:
+        >>> path_settings(128), path_settings(4096)
+        ({'batch_size': 4}, {'batch_size': 1})
+    """
+    return {"batch_size": max(1, TOKENS // tokens)}

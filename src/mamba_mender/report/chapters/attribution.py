@@ -4,7 +4,7 @@ from typing import Any
 
 from mamba_mender.inspection.study import Inspection
 from mamba_mender.inspection.study.parts import NotMeasured
-from mamba_mender.report.chapters.exhibit import Chapter, Exhibit, results_of
+from mamba_mender.report.chapters.exhibit import ACROSS, Chapter, Exhibit, one, results_of
 from mamba_mender.report.inspect_tokens import over_input
 
 SHOWN = 3
@@ -41,6 +41,17 @@ def _say(found: Inspection, which: int | None) -> list[str]:
     return told if which == 0 else told[len(told) :]
 
 
+def _say_faithful(found: Inspection, which: int | None) -> list[str]:
+    result = results_of(found, "faithfulness", which)["methods"]
+    if isinstance(result, NotMeasured):
+        return []
+    told = []
+    for what, name in (("deletion_auc", "deletion"), ("insertion_auc", "insertion")):
+        better = [NAMES[m] for m, own in result.faithfulness.items() if getattr(own, what).beats_random]
+        told.append(f"Beyond chance by {name}: {', '.join(better) or 'none'}.")
+    return [*told, f"{len(next(iter(result.faithfulness.values())).target)} inputs were judged."]
+
+
 ATTRIBUTION = Chapter(
     "attribution",
     "Attribution",
@@ -56,6 +67,16 @@ ATTRIBUTION = Chapter(
             _relevance,
             inputs=SHOWN,
             say=_say,
+        ),
+        Exhibit(
+            "faithfulness",
+            "Are they true? Deletion and insertion",
+            "Tokens are replaced in the order of their relevance (deletion) or shown in that order (insertion). A "
+            "method is worth looking at only where it beats random orders.",
+            "faithfulness",
+            one("faithfulness", "methods"),
+            inputs=ACROSS,
+            say=_say_faithful,
         ),
     ),
 )

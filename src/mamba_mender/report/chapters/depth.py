@@ -4,7 +4,7 @@ from typing import Any
 
 from mamba_mender.inspection.study import Inspection
 from mamba_mender.inspection.study.parts import NotMeasured
-from mamba_mender.report.chapters.exhibit import Chapter, Exhibit, one, results_of
+from mamba_mender.report.chapters.exhibit import Chapter, Exhibit, ending, one, results_of
 
 
 def _changes(found: Inspection, which: int | None) -> dict[str, Any]:
@@ -31,6 +31,14 @@ def _say_push(found: Inspection, which: int | None) -> list[str]:
     return [f"Small pushes of the embedding {how}: exponent {exponent:+.3f} per layer."]
 
 
+def _importance(found: Inspection, which: int | None) -> dict[str, Any]:
+    own = ending(results_of(found, "neurons", which), "importance")
+    kinds = {kind: [name for name in own if name.endswith(f"/{kind}")] for kind in ("gradient", "rollout", "attention")}
+    return {
+        f"{names[-1].removesuffix(f'/{kind}')}, by {kind}": own[names[-1]] for kind, names in kinds.items() if names
+    }
+
+
 DEPTH = Chapter(
     "depth",
     "Depth",
@@ -51,6 +59,14 @@ DEPTH = Chapter(
             "Compare with the dashed line, the neurons in random order.",
             "evolution",
             one("evolution", "neurons"),
+        ),
+        Exhibit(
+            "importance",
+            "The neurons that matter",
+            "The steeper the curve, the fewer neurons carry the prediction: by gradient at the last layer whose tokens "
+            "it reaches, and by the attention of the token that is read at the last scan.",
+            "neurons",
+            _importance,
         ),
         Exhibit(
             "changes",
