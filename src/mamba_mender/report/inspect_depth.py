@@ -71,7 +71,7 @@ def _spread(axis: Axes, values: Mapping[str, Tensor], *, logarithmic: bool) -> N
     directions = sorted({direction_of(name) for name in values}, reverse=True)
     for name, tensor in values.items():
         direction = direction_of(name)
-        offset = 0.0 if len(directions) < 2 else (directions.index(direction) - 0.5) * -0.3
+        offset = 0.0 if len(directions) < 2 else (directions.index(direction) - 0.5) * 0.3
         own = tensor.double().flatten()
         own = own[~own.isnan() & ((own > 0) if logarithmic else torch.ones_like(own, dtype=torch.bool))]
         if not len(own):

@@ -71,9 +71,6 @@ def _plate(found: Inspection, exhibit: Exhibit, folder: Path) -> Plate | None:
             if isinstance(drawn, NotMeasured):
                 reason = reason or drawn.reason
                 continue
-            if not isinstance(drawn, Figure) and plot.dispatch(type(drawn)) is plot.dispatch(object):
-                reason = reason or f"there is no drawing of {type(drawn).__name__} yet"
-                continue
             figure = drawn if isinstance(drawn, Figure) else plot(drawn)
             number = "" if which is None else f"{which:04d}-"
             _save(figure, folder / f"{number}{'-'.join(part for part in (exhibit.name, _slug(name)) if part)}.png")

@@ -1,17 +1,22 @@
 """The page of an inspection: one self-contained file made from the saved results."""
 
+import base64
 import json
 from collections.abc import Iterator
 from datetime import date
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from PIL import Image
+from torch import Tensor
 
 from mamba_mender import __version__
 from mamba_mender.inspection.study import Inspection
 from mamba_mender.inspection.study.result_files import write_whole
 from mamba_mender.report.inspect_gallery import hang
+from mamba_mender.report.overlay import enlarge
 from mamba_mender.report.story import Card
 
 
@@ -113,10 +118,19 @@ def _inputs(found: Inspection) -> Iterator[dict[str, Any]]:
         yield {
             "name": name,
             "error": "",
+            "picture": None if facts.pixels is None else thumbnail(facts.pixels),
             "text": words if len(words) <= 160 else f"{words[:80]} \N{HORIZONTAL ELLIPSIS} {words[-80:]}",
             "says": [f"{_shown(word)} {100 * p:.0f} %" for word, p in zip(facts.likeliest[:3], shares, strict=False)],
             "truth": "" if facts.truth is None else _shown(facts.truth),
         }
+
+
+def thumbnail(pixels: Tensor) -> str:
+    """Turn a small image, uint8, (channels, height, width), into a `data:` address."""
+    shown = (enlarge(pixels.float() / 255) * 255).round().astype("uint8")
+    buffer = BytesIO()
+    Image.fromarray(shown).save(buffer, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _shown(word: str) -> str:

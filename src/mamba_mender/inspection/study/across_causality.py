@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mamba_mender.inspection.causality import (
     activation_patching,
@@ -16,6 +17,7 @@ from mamba_mender.inspection.causality import (
     effect_graph,
     fit_effect_predictor,
     intervention_consistency,
+    logit_difference,
     path_effects,
     perturb_channel,
 )
@@ -29,7 +31,7 @@ PREDICTED = 12  # places that the predictor of effects needs at least
 
 
 def intervene(samples: list[Sample]) -> dict[str, Any]:
-    """Change states and run the model again. What replaces an input's state is that of the next input.
+    """Change states and run the model again. What replaces an input's state is that of one with another answer.
 
     Returns:
         "graph" of effects between layers and "discovered" (the same guessed from correlations, graded by it);
@@ -42,7 +44,8 @@ def intervene(samples: list[Sample]) -> dict[str, Any]:
     model, inputs, layers = all_inputs.model, all_inputs.inputs, all_inputs.layers
     found = Parts(names=all_inputs.names)
     metric = class_logit(all_inputs.targets)
-    donor = inputs.roll(1, 0) if len(inputs) > 1 else None
+    partner, differs = partners(all_inputs.targets)
+    donor = inputs[partner] if len(inputs) > 1 else None
     found.add("graph", lambda: effect_graph(model, inputs, donor=donor, blocks=layers))
     if "graph" in found and len(layers) > 1:
         found.add("discovered", lambda: _discover(all_inputs, found["graph"]))
@@ -53,7 +56,11 @@ def intervene(samples: list[Sample]) -> dict[str, Any]:
             found.lack(name, "patching puts one input's state into another, and there is one of this shape only")
         return found
     found.add("paths/total", lambda: bootstrap(found["paths"].total.mT, seed=all_inputs.seed))
-    _patch(found, all_inputs, donor)
+    if not differs.any():
+        for name in ("denoising", "noising", "screen", "consistency", "predictor"):
+            found.lack(name, "patching compares two answers, and the model gives all inputs the same")
+    else:
+        _patch(found, all_inputs, partner, differs)
     found.add(
         "counterfactual",
         lambda: counterfactual_state(model, inputs, donor, block=layers[-1], position=all_inputs.position),
@@ -75,13 +82,36 @@ def _places(all_inputs: Together) -> Any:
     return places_of(all_inputs.model, "y")
 
 
-def _patch(found: Parts, all_inputs: Together, donor: torch.Tensor) -> None:
-    """Patch the residual stream after each layer at some tokens, both ways, exactly and to first order."""
-    model, inputs, seed = all_inputs.model, all_inputs.inputs, all_inputs.seed
-    metric = class_logit(all_inputs.targets)
+def partners(answers: Tensor) -> tuple[Tensor, Tensor]:
+    """Give each input the next one with another answer, or the next one where all have the same.
+
+    Returns:
+        The partner's number and whether its answer differs, (inputs) each.
+
+    Example:
+        >>> partners(torch.tensor([7, 7, 3]))
+        (tensor([2, 2, 0]), tensor([True, True, True]))
+    """
+    count, own = len(answers), answers.tolist()
+    found = []
+    for i in range(count):
+        after = [(i + step) % count for step in range(1, count)] or [i]
+        found.append(next((j for j in after if own[j] != own[i]), after[0]))
+    partner = torch.tensor(found, device=answers.device)
+    return partner, answers[partner] != answers
+
+
+def _patch(found: Parts, all_inputs: Together, partner: Tensor, differs: Tensor) -> None:
+    """Patch the residual stream after each layer at some tokens, both ways, exactly and to first order.
+
+    The metric is how far the model's own answer is ahead of the partner's.
+    """
+    model, seed, answers = all_inputs.model, all_inputs.seed, all_inputs.targets
+    inputs, donor = all_inputs.inputs[differs], all_inputs.inputs[partner[differs]]
+    metric = logit_difference(answers[differs], answers[partner[differs]])
     length = next(iter(all_inputs.states.values())).shape[1]
     positions = sorted({*spread_positions(length, POSITIONS), all_inputs.position})
-    where = {"blocks": all_inputs.layers, "positions": positions}
+    where: dict[str, Any] = {"blocks": all_inputs.layers, "positions": positions}
     for mode in ("denoising", "noising"):
         found.add(mode, lambda m=mode: activation_patching(model, inputs, donor, metric, mode=m, **where))
     found.add("screen", lambda: attribution_patching(model, inputs, donor, metric, **where))

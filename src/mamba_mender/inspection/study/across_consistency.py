@@ -36,7 +36,7 @@ def compare_inputs(samples: list[Sample]) -> dict[str, Any]:
     if len(all_inputs.names) < 2:
         found.lack("inputs", "what inputs have in common needs two of one shape or more")
         return found
-    drawn = {"permutations": PERMUTATIONS, "seed": all_inputs.seed}
+    drawn: dict[str, Any] = {"permutations": PERMUTATIONS, "seed": all_inputs.seed}
     text = all_inputs.subject.kind == "text"
     for key, state in all_inputs.states.items():
         if text:
@@ -67,7 +67,7 @@ def _join(scores: list[NeuronScores]) -> NeuronScores:
     return NeuronScores(method=scores[0].method, **tensors)
 
 
-def _add_selectivity(found: Parts, all_inputs: Together, drawn: dict[str, int]) -> None:
+def _add_selectivity(found: Parts, all_inputs: Together, drawn: dict[str, Any]) -> None:
     """Measure what the neurons of the first and last layer tell apart: classes of images, or tokens of texts."""
     layers = [key for key in all_inputs.states if key.block != EMBEDDING]  # a text's embedding is its token
     for key in sorted({min(layers), max(layers)}):

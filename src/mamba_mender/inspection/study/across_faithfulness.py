@@ -21,7 +21,7 @@ def judge_attributions(samples: list[Sample]) -> dict[str, Any]:
     some = Together(Together(samples).samples[:INPUTS])
     found = Parts(names=some.names)
     tokens = next(iter(some.states.values())).shape[1]
-    options = {"steps": min(STEPS, tokens), "draws": DRAWS, "seed": some.seed, "batch_size": 16}
+    options: dict[str, Any] = {"steps": min(STEPS, tokens), "draws": DRAWS, "seed": some.seed, "batch_size": 16}
     path = {"integrated_gradients": path_settings(tokens)}
     found.add("methods", lambda: compare_methods(some.model, some.inputs, some.targets, settings=path, **options))
     return found

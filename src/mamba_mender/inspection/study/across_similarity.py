@@ -31,7 +31,7 @@ def compare_layers(samples: list[Sample]) -> dict[str, Any]:
     """
     all_inputs = Together(samples)
     stream = {str(key): state for key, state in all_inputs.states.items()}
-    drawn = {"permutations": PERMUTATIONS, "seed": all_inputs.seed}
+    drawn: dict[str, Any] = {"permutations": PERMUTATIONS, "seed": all_inputs.seed}
     found = Parts(names=all_inputs.names)
     found.add("cka", lambda: cross_layer_cka(stream, **drawn))
     found.add("correlation", lambda: cross_layer_correlation(stream, **drawn))

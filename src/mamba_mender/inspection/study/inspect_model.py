@@ -13,9 +13,9 @@ from mamba_mender.inspection.study.fast_scans import fast_scans
 from mamba_mender.inspection.study.inputs import Inputs, take_inputs
 from mamba_mender.inspection.study.inspection import Inspection
 from mamba_mender.inspection.study.layers import choose_layers
-from mamba_mender.inspection.study.sample import evaluating
 from mamba_mender.inspection.study.study import Study
 from mamba_mender.inspection.study.subject import Subject, take_subject
+from mamba_mender.nn.mode import in_mode
 from mamba_mender.taps.find_places import find_places
 
 
@@ -70,7 +70,7 @@ def inspect_model(
     study = Study(subject, given, chosen, settings, choose_analyses(only), strict=strict)
     study.open(Path(out), notes, source or {})
     bar = ImageBar("inspecting", study.steps, shown=progress)
-    with evaluating(subject.model), fast_scans(subject.model) as swapped, bar:
+    with in_mode(subject.model, training=False), fast_scans(subject.model) as swapped, bar:
         study.run(bar.advance, swapped=swapped)
     return study.close()
 

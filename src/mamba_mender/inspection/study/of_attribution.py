@@ -22,7 +22,7 @@ def describe_attribution(sample: Sample) -> dict[str, Any]:
     target = torch.tensor([sample.target], device=sample.inputs.device)
     tokens = next(iter(sample.states.values())).shape[1]
     for method in METHODS:
-        more = path_settings(tokens) if method == "integrated_gradients" else {}
+        more: dict[str, Any] = path_settings(tokens) if method == "integrated_gradients" else {}
         found.add(method, lambda m=method, o=more: attribute(sample.model, sample.inputs, target, method=m, **o))
     return found
 

@@ -22,7 +22,7 @@ def describe_correlations(sample: Sample) -> dict[str, Any]:
         "layers/cka" and "layers/correlation" of the residual stream; and for each scan "/neurons" (scan against
         channels of its input), "/delta" (step against activation) and "/attention" (scan against rollout).
     """
-    drawn = {"permutations": PERMUTATIONS, "seed": sample.seed}
+    drawn: dict[str, Any] = {"permutations": PERMUTATIONS, "seed": sample.seed}
     stream = {str(key): state for key, state in sample.states.items()}
     found: dict[str, Any] = {
         "layers/cka": cross_layer_cka(stream, **drawn),

@@ -21,7 +21,7 @@ def describe_evolution(sample: Sample) -> dict[str, Any]:
         embedding grows) and "recurrence" of the last layer's states over the tokens.
     """
     found = Parts()
-    drawn = {"seed": sample.seed}
+    drawn: dict[str, Any] = {"seed": sample.seed}
     states = sample.states
     means = {str(key): state.mean(1) for key, state in states.items()}
     found.add("neurons", lambda: neuron_evolution(means, permutations=PERMUTATIONS, **drawn))

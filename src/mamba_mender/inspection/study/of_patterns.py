@@ -23,7 +23,7 @@ def describe_patterns(sample: Sample) -> dict[str, Any]:
     """
     length = next(iter(sample.states.values())).shape[1]
     lags = min(LAGS, length - 2)
-    drawn = {"permutations": PERMUTATIONS, "seed": sample.seed}
+    drawn: dict[str, Any] = {"permutations": PERMUTATIONS, "seed": sample.seed}
     found: dict[str, Any] = {}
     for key, state in sample.states.items():
         found[f"{key}/autocorrelation"] = autocorrelation(state, lags=lags, **drawn)

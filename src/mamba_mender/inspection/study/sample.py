@@ -1,7 +1,6 @@
 """One input while it is inspected: its scans, its states and what the model says about it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 
 import torch
@@ -98,15 +97,3 @@ class Sample:
     def each_scan(self) -> Iterator[tuple[str, ScanRecord]]:
         """Go through the scans, few in memory at a time."""
         return ((name, self.scans[name]) for name in self.scans)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into eval mode for the length of a block, and every module back, also on error."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -23,7 +23,7 @@ def _facts(found: Inspection, which: int | None) -> Any:
 
 def _rollouts(found: Inspection, which: int | None) -> dict[str, Any]:
     results = results_of(found, "attention", which)
-    names = {"rollout": "rollout of the scans", "block_rollout": "rollout of the whole blocks"}
+    names = {"rollout": "scans", "block_rollout": "whole blocks"}
     values = {title: results[name].values[0].float() for name, title in names.items() if name in results}
     return {"": over_input(values, _facts(found, which), marked=results["rollout"].position)}
 
@@ -62,7 +62,7 @@ ATTENTION = Chapter(
             "rollout",
             "Rollout: what reaches the token that is read, through all layers",
             "Strong colours mark the tokens whose content arrives, by attention and the residual stream alone; it does "
-            "not know which of it the prediction uses. The bordered token is the one that is read.",
+            "not know which of it the prediction uses. In a text the one that is read is bordered.",
             "attention",
             _rollouts,
             inputs=SHOWN,

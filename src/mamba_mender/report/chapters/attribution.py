@@ -9,12 +9,12 @@ from mamba_mender.report.inspect_tokens import over_input
 
 SHOWN = 3
 NAMES = {
-    "gradient_times_input": "gradient \N{MULTIPLICATION SIGN} input",
-    "integrated_gradients": "integrated gradients",
+    "gradient_times_input": "grad. \N{MULTIPLICATION SIGN} input",
+    "integrated_gradients": "int. gradients",
     "mamba_lrp": "MambaLRP",
-    "attention": "attention of the last layer",
-    "attention_rollout": "attention rollout",
-    "mamba_attribution": "Mamba-attribution",
+    "attention": "attention",
+    "attention_rollout": "rollout",
+    "mamba_attribution": "Mamba-attr.",
 }
 
 
@@ -62,7 +62,8 @@ ATTRIBUTION = Chapter(
         Exhibit(
             "attribution",
             "Relevance of each token, by method",
-            "Red tokens speak for the prediction, blue ones against it. Trust what several methods agree on.",
+            "Red tokens speak for the prediction, blue ones against it. Trust what several methods agree on. "
+            "Attention is that of the last layer; attention and rollout do not know which class is asked for.",
             "attribution",
             _relevance,
             inputs=SHOWN,

@@ -80,12 +80,12 @@ CAUSALITY = Chapter(
     "Causes",
     "What changes when one intervenes",
     "So far everything was read off. Here states are changed and the model is run again; what replaces an input's "
-    "state is the state of another input (zeros where there is no other).",
+    "state is that of an input with another answer (zeros where there is no other).",
     (
         Exhibit(
             "effects",
             "Effects of each layer on the later ones",
-            "Left of or above the diagonal there can be none. A bright cell right beside it is no surprise; one far "
+            "On and below the diagonal there can be none. A bright cell right beside it is no surprise; one far "
             "from it is a layer that another reads directly.",
             "causality",
             one("causality", "graph"),
