@@ -90,3 +90,10 @@ def test_arguments_are_checked(make_record):
         memory_horizon(make_record(), forgotten=1)
     with pytest.raises(ValueError, match=r"half_life: positions \[99\] are outside"):
         half_life(make_record(), [99])
+
+
+def test_what_is_forgotten_at_once_takes_one_token(make_record, make_constant, pad):
+    record = make_constant(make_record, step=10.0, A=[[-1e15]], length=50)
+    for found in (half_life(record).tokens, half_life(pad(record, 0, 3)).tokens[:, :50]):
+        assert (found[:, :-1] == 1).all()
+        assert (found[:, -1] == torch.inf).all()

@@ -114,3 +114,9 @@ def test_a_large_mean_takes_no_digits_from_the_variance(make_record):
     far = replace(record, initial_state=torch.full((2, 2, 4), 1e7).double(), A=torch.zeros_like(record.A))
     near = replace(far, initial_state=torch.zeros(2, 2, 4).double())
     assert_close(state_statistics(far).variance, state_statistics(near).variance, rtol=1e-6, atol=0)
+
+
+def test_a_token_after_padding_has_no_drift(make_record, pad):
+    found = state_statistics(pad(make_record(), 2, 0))  # padding that writes
+    assert found.drift[:, :3].isnan().all()
+    assert not found.drift[:, 3:].isnan().any()

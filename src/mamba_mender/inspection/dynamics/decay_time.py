@@ -37,6 +37,8 @@ def decay_time(terms: ScanTerms, left: float, positions: tuple[int, ...]) -> Ten
     limit = torch.where(terms.A < 0, -math.log(left) / -terms.A, torch.inf)  # (channels, state)
     target = reached[..., places, None] + limit[:, None]  # (batch, channels, positions, state)
     found = torch.searchsorted(reached, (target * (1 - ROUNDING)).flatten(2)).view(target.shape)
-    time = (found - places[:, None]).clamp(min=1).to(reached.dtype)
-    time = torch.where(found < terms.length, time, torch.inf).transpose(1, 2)
+    found = torch.maximum(found, places[:, None] + 1)  # also where rounding hides how little is asked for
+    last = (terms.real * torch.arange(terms.length, device=reached.device)).amax(-1)  # (batch)
+    time = torch.where(found <= last[:, None, None, None], (found - places[:, None]).to(reached.dtype), torch.inf)
+    time = time.transpose(1, 2)
     return torch.where(terms.padding_at(positions)[..., None, None], torch.nan, time)
