@@ -208,3 +208,14 @@ def test_padding_has_no_relevance(make_family):
     assert found.relevance[~mask].abs().max() == 0
     alone = mamba_lrp(model, ids[1:, :5])
     assert_close(found.relevance[1:, :5], alone.relevance, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["Mamba", "Zamba2"])
+def test_half_precision_conserves_up_to_its_rounding(make_family, kind):
+    """Mamba's logits are float32 in a bfloat16 model; its rounding is that of its layers all the same."""
+    model = make_family(kind, dtype=torch.bfloat16)
+    ids = torch.randint(3, 40, (2, 20), generator=torch.Generator().manual_seed(3))
+    found = mamba_lrp(model, ids)
+    assert found.check.bound == 0.01
+    assert 1e-6 < found.check.error.max() < 0.01
+    assert found.relevance.dtype == torch.float32

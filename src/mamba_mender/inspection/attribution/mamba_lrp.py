@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from mamba_mender.inspection.attribution.attribution import Attribution
-from mamba_mender.inspection.attribution.conservation import conservation
+from mamba_mender.inspection.attribution.conservation import BOUNDS, conservation
 from mamba_mender.inspection.attribution.embedding import differentiable_embedding
 from mamba_mender.inspection.attribution.relevance_rules import relevance_rules
 from mamba_mender.inspection.attribution.target_score import input_dtype, refuse_training, target_score
@@ -63,11 +63,15 @@ def mamba_lrp(
         raise RuntimeError("mamba_lrp: the score does not depend on the embeddings; relevance has nowhere to go.")
     exact = input_dtype(state)
     relevance = state.detach().to(exact) * gradient.to(exact)
-    bound = conservation(score.detach()[:, None], score, required=True).bound
-    check = conservation(relevance, score, biases=biases, bound=bound, required=True)
+    check = conservation(relevance, score, biases=biases, bound=_bound(model), required=True)
     if strict:
         check.require("mamba_lrp", "a layer without a rule lies between; pass strict=False to look at it.")
     return Attribution(relevance.sum(2), "mamba_lrp", target, score.detach(), check)
+
+
+def _bound(model: nn.Module) -> float:
+    """Give the largest error that rounding explains in a model some of whose layers may be in half precision."""
+    return max(BOUNDS[parameter.dtype] for parameter in model.parameters() if parameter.is_floating_point())
 
 
 def _exact(model: nn.Module) -> torch.dtype:

@@ -5,6 +5,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from mamba_mender.inspection.attribution import (
@@ -59,7 +60,7 @@ def _(result: Conservation) -> Figure:
         axis.plot(expected, found, "o", color=EASY, label="a sample", alpha=0.75)
         axis.set(xlabel="what is explained, logits", ylabel="tokens and biases, logits", xlim=ends, ylim=ends)
         axis.set_title("Sum of relevance", loc="left")
-        axis.legend(loc="upper left")
+        axis.legend(loc="best")
         _note(figure, _law(result))
     return figure
 
@@ -155,6 +156,7 @@ def _(result: MethodComparison) -> Figure:
                 _gain(axis, row, score)
             _category_axis(axis, [NAMES.get(name, name) for name in scores])
             axis.set_xlabel("gain over random")
+            axis.xaxis.set_major_locator(MaxNLocator(4))
             axis.set_title(title, loc="left")
         some = next(iter(result.faithfulness.values()))
         failed = f"; law does not hold: {', '.join(result.failed)}" if result.failed else ""
@@ -207,9 +209,10 @@ def _law(check: Conservation | None) -> str:
     if check is None:
         return "this method has no law to check"
     error = float(check.error.max()) if len(check.error) else float("nan")
+    if not check.required:
+        return f"no law to keep: the sum of relevance is off by up to {error:.1e}, relative"
     kept = "kept" if check.holds else "not kept"
-    law = "sum of relevance" if check.required else "sum of relevance, no law here"
-    return f"{law}: {kept}, largest relative error {error:.1e}"
+    return f"sum of relevance: {kept}, largest relative error {error:.1e}"
 
 
 def _interval(score: AgainstRandom) -> str:
