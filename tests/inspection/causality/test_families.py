@@ -141,3 +141,22 @@ def test_padding(make_family, ids):
     padded = activation_patching(model, ids, other, class_logit(7), node="state", positions=[4, 6], mask=mask)
     alone = activation_patching(model, ids[:1, 3:], other[:1, 3:], class_logit(7), node="state", positions=[1, 3])
     assert_close(padded.effect[..., :1], alone.effect, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+@pytest.mark.parametrize("node", ["y", "u", "state"])
+def test_each_position_gets_its_own_row_while_decoding(make_family, kind, node, ids):
+    """A value for a position of the prompt and two that are decoded, given out of order."""
+    model = make_family(kind)
+    positions, block = [9, 2, 10], min(_blocks(model, ids))
+    with torch.no_grad(), record(model, "yc") as run:
+        model(ids, use_cache=False)
+    scan, draw = first_scan(run), torch.Generator().manual_seed(1)
+    sizes = {"y": (3, run.states[StateKey(block, "y")].shape[2]), "u": (scan.channels, 3)}
+    shape = sizes.get(node, (3, scan.channels, scan.state))
+    change = Edit(node, torch.randn(2, *shape, generator=draw), blocks=[block], positions=positions)
+    with torch.no_grad(), edit(model, change):
+        out = model.generate(ids, max_new_tokens=4, min_new_tokens=4, do_sample=False, output_logits=True,
+                             return_dict_in_generate=True)  # fmt: skip
+    at_once = logits_after(model, out.sequences[:, :-1], change)[:, -4:]
+    assert_close(torch.stack(out.logits, 1), at_once, rtol=1e-3, atol=1e-4)

@@ -91,8 +91,9 @@ def test_each_result_is_drawn_with_titles_and_units(results, name):
 def test_the_patching_map_is_the_strength(results):
     axis = plot(results["noising"]).axes[0]
     assert torch.allclose(torch.tensor(axis.images[0].get_array().data).float(), results["noising"].strength.float())
-    least = min(0, results["noising"].strength.min().item())
-    assert axis.images[0].get_clim() == (pytest.approx(least), 1)
+    strength = results["noising"].strength
+    least, most = min(0.0, strength.min().item()), max(1.0, strength.max().item())
+    assert axis.images[0].get_clim() == (pytest.approx(least), pytest.approx(most))
 
 
 def test_edges_are_coloured_by_whether_they_are_right(results):
