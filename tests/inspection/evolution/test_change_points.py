@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from mamba_mender.inspection.evolution import change_points, change_points_in_depth, change_points_in_time
+from mamba_mender.inspection.evolution.change_points import _noise
 
 
 def noise(seed, steps=60, features=1, rho=0.0):
@@ -58,6 +59,16 @@ def test_gain_is_the_drop_in_cost_less_the_price():
     unit = 0.5 / 0.6230  # all but one of the squared differences are 1
     assert result.points.tolist() == [20]
     assert result.gain == pytest.approx(40 * 2.5**2 / unit - 2.0, rel=1e-6)
+
+
+@pytest.mark.parametrize("jump", [0.0, 30.0])
+def test_noise_is_read_from_differences_whatever_jumps_there_are(jump):
+    signal = noise(0, 4000, rho=0.6) + jump * (torch.arange(4000) // 1000)[:, None]
+    unit = 1 / (1 - 0.6) ** 2  # the long-run variance
+    variance, rho = _noise(signal.double().numpy(), correlated=True)
+    assert rho.item() == pytest.approx(0.6, abs=0.05)
+    assert variance.item() == pytest.approx(unit, rel=0.2)
+    assert _noise(signal.double().numpy(), correlated=False)[0].item() == pytest.approx(0.625, rel=0.1)  # 1 / (1 + rho)
 
 
 def test_a_constant_changes_nowhere():

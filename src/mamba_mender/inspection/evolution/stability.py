@@ -8,6 +8,8 @@ from torch import Tensor
 from mamba_mender.inspection.evolution.sequences import check_states
 from mamba_mender.inspection.result import Result
 
+ROWS = 256  # tokens compared with all others at a time
+
 
 @dataclass(frozen=True, eq=False)
 class Stability(Result):
@@ -71,9 +73,14 @@ def stability(state: Tensor, *, mask: Tensor | None = None) -> Stability:
 
 
 def _shuffled(tokens: Tensor) -> Tensor:
-    """Average the stability over all ordered pairs of different tokens, row by row to save memory."""
+    """Average the stability over all ordered pairs of different tokens, some rows at a time to save memory."""
     count = len(tokens)
     if count < 2:
         return tokens.new_full((), torch.nan)
-    rows = torch.stack([step_stability(token, tokens).sum() - 1 for token in tokens])
-    return rows.sum() / (count * (count - 1))
+    size = tokens.norm(dim=-1)
+    total = tokens.new_zeros(())
+    for rows, lengths in zip(tokens.split(ROWS), size.split(ROWS), strict=True):
+        change = torch.cdist(rows, tokens, compute_mode="donot_use_mm_for_euclid_dist")
+        both = lengths[:, None] + size
+        total = total + torch.where(both > 0, 1 - change / both, 1.0).clamp(0, 1).sum()
+    return (total - count) / (count * (count - 1))  # each token with itself counts 1
