@@ -65,7 +65,7 @@ def gramians(record: ScanRecord, positions: Sequence[int] | None = None) -> Gram
         >>> tuple(gramians(run["layers.0.mixer.forward_scan"], [-1]).importance.shape)
         (1, 1, 64, 8)
 
-    Source: Antoulas, "Approximation of large-scale dynamical systems" (2005), section 4.2, for a system that varies
+    Source: Antoulas, "Approximation of large-scale dynamical systems" (2005), for a system that varies
     in time.
     """
     if positions is None:

@@ -65,8 +65,8 @@ def memory_radius(record: ScanRecord, positions: Sequence[int] | None = None, *,
         >>> bool((memory_radius(run["layers.0.mixer.forward_scan"], [0]).mean == 0).all())
         True
 
-    Source: alpha from Ali, Zimerman & Wolf (arXiv:2403.01590), equation 12; its mean distance from Ben-Kish et al.,
-    "DeciMamba" (arXiv:2406.14528), section 3.
+    Source: alpha from Ali, Zimerman & Wolf (arXiv:2403.01590); its mean distance from Ben-Kish et al.,
+    "DeciMamba" (arXiv:2406.14528).
     """
     if not 0 < mass <= 1:
         raise ValueError(f"memory_radius: mass must be in (0, 1], got {mass}.")

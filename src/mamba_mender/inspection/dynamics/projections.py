@@ -57,7 +57,7 @@ def projections(record: ScanRecord) -> Projections:
         >>> tuple(projections(run["layers.0.mixer.forward_scan"]).B.norm.shape)
         (1, 1, 4)
 
-    Source: Roy & Vetterli, "The effective rank" (EUSIPCO 2007), equation 3.
+    Source: Roy & Vetterli, "The effective rank" (EUSIPCO 2007).
     """
     return Projections(*(_projection(matrix, record.mask) for matrix in (record.B, record.C)))
 

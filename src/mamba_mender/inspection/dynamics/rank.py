@@ -20,7 +20,7 @@ def effective_rank(values: Tensor) -> Tensor:
         >>> effective_rank(torch.tensor([[1.0, 1.0, 0.0], [2.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
         tensor([2., 1., 0.])
 
-    Source: Roy & Vetterli, "The effective rank" (EUSIPCO 2007), equation 3.
+    Source: Roy & Vetterli, "The effective rank" (EUSIPCO 2007).
     """
     total = values.sum(-1, keepdim=True)
     share = values / torch.where(total == 0, 1, total)
@@ -43,7 +43,7 @@ def participation_ratio(values: Tensor) -> Tensor:
         >>> participation_ratio(torch.tensor([[3.0, 3.0, 0.0], [2.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
         tensor([2., 1., 0.])
 
-    Source: Gao et al., "A theory of multineuronal dimensionality, dynamics and measurement" (bioRxiv 214262), eq. 2.
+    Source: Gao et al., "A theory of multineuronal dimensionality, dynamics and measurement" (bioRxiv 214262).
     """
     largest = values.amax(-1, keepdim=True)
     energy = (values / torch.where(largest == 0, 1, largest)).square()

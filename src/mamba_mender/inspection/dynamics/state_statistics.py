@@ -78,7 +78,7 @@ def state_statistics(record: ScanRecord, *, samples: int = 256) -> StateStatisti
         >>> tuple(state_statistics(run["layers.0.mixer.forward_scan"]).mean.shape)
         (1, 64, 8)
 
-    Source: Chan, Golub & LeVeque, "Algorithms for computing the sample variance" (1983), equation 2.1, for the
+    Source: Chan, Golub & LeVeque, "Algorithms for computing the sample variance" (1983), for the
     merging of stretches; ranks as in :func:`effective_rank` and :func:`participation_ratio`.
     """
     if samples < 2:

@@ -69,7 +69,7 @@ def transition_spectrum(
         >>> bool((transition_spectrum(run["layers.0.mixer.forward_scan"]).margin > 0).all())
         True
 
-    Source: Gu & Dao, "Mamba" (arXiv:2312.00752), section 3.5.1: the transition is diagonal.
+    Source: Gu & Dao, "Mamba" (arXiv:2312.00752), section 2: the transition is diagonal.
     """
     if not levels or not all(0 <= level <= 1 for level in levels):
         raise ValueError(f"transition_spectrum: levels must be numbers in [0, 1], at least one, got {list(levels)}.")
