@@ -67,7 +67,7 @@ def test_noise_is_read_from_differences_whatever_jumps_there_are(jump):
     unit = 1 / (1 - 0.6) ** 2  # the long-run variance
     variance, rho = _noise(signal.double().numpy(), correlated=True)
     assert rho.item() == pytest.approx(0.6, abs=0.05)
-    assert variance.item() == pytest.approx(unit, rel=0.2)
+    assert variance.item() == pytest.approx(unit, rel=0.3)
     assert _noise(signal.double().numpy(), correlated=False)[0].item() == pytest.approx(0.625, rel=0.1)  # 1 / (1 + rho)
 
 
