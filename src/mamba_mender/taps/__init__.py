@@ -9,6 +9,7 @@ from mamba_mender.taps.run import Run
 from mamba_mender.taps.scan_call import ScanCall
 from mamba_mender.taps.scan_record import Proof, ScanRecord, derived
 from mamba_mender.taps.state_key import DIRECTIONS, EMBEDDING, STATES, StateKey, block_of
+from mamba_mender.taps.tap import Tap
 
 __all__ = [
     "DIRECTIONS",
@@ -22,6 +23,7 @@ __all__ = [
     "ScanCall",
     "ScanRecord",
     "StateKey",
+    "Tap",
     "accelerate_model",
     "block_of",
     "derived",
