@@ -44,9 +44,10 @@ def language_model(sizes: Sizes, layers: int, vocabulary: int) -> Any:
     from transformers import MambaConfig, MambaForCausalLM
 
     torch.manual_seed(0)
-    config = MambaConfig(
-        vocab_size=vocabulary, hidden_size=sizes.dim, num_hidden_layers=layers, state_size=sizes.state, use_cache=False
-    )
+    sized = {"vocab_size": vocabulary, "hidden_size": sizes.dim, "num_hidden_layers": layers, "state_size": sizes.state}
+    # The default range of 0.1 makes a model that multiplies rounding from layer to layer: in float32 it is right to
+    # 5e-4 only, whoever computes it.
+    config = MambaConfig(**sized, use_cache=False, initializer_range=0.02)
     return MambaForCausalLM(config).eval()
 
 
@@ -63,7 +64,7 @@ def not_run(quantity: str, way: str, length: int, sizes: Sizes) -> str | None:
         return f"does not fit: each of its tensors of channels x state x length x length has {4 * numbers / 1e9:.1f} GB"
     layers = sizes.layers if quantity == "rollout" else 1
     exponentials = layers * numbers
-    if way == DEFINITION and quantity in ("matrix", "rollout") and exponentials > 1e10:
+    if way == DEFINITION and quantity in ("matrix", "rollout") and exponentials > 7e9:
         return f"not run: {exponentials / 1e9:.0f} billion exponentials"
     if way == OURS and quantity == "matrix" and length > 2048:
         return f"not run: {numbers / 1e9:.0f} billion multiply-adds; rows and rollout do without the matrix"

@@ -77,7 +77,7 @@ def test_scans_of_one_block_at_a_time_are_those_of_the_whole_model(every):
     assert [(scan.block, scan.direction) for scan in found] == [(scan.block, scan.direction) for scan in whole]
     for mine, theirs in zip(found, whole, strict=True):
         torch.testing.assert_close(mine.y, theirs.y)
-    torch.testing.assert_close(blockwise.output, run.states[max(run.states)])
+    torch.testing.assert_close(blockwise.output(), run.states[max(run.states)])
     expected = attention_rollout(whole, of="block")
     torch.testing.assert_close(attention_rollout(blockwise, of="block").layers, expected.layers)
 

@@ -54,12 +54,11 @@ class BlockwiseScans:
         self._blocks = list(blocks)
         self._every, self._prove = every, prove
         self._call = (lambda block, h: block(h)) if call is None else call
-        self._kept: dict[int, Tensor] = {}
-        for number in range(len(self._blocks)):
-            if number % every == 0:
-                self._kept[number] = hidden
+        self._kept = {0: hidden}
+        for number in range((len(self._blocks) - 1) // every * every):
             hidden = self._run(number, hidden)
-        self.output = hidden  # of the last block, (batch, tokens, dim)
+            if (number + 1) % every == 0:
+                self._kept[number + 1] = hidden
 
     def __len__(self) -> int:
         return len(self._blocks)
@@ -70,16 +69,24 @@ class BlockwiseScans:
     def __reversed__(self) -> Iterator[list[ScanRecord]]:
         return (self.of_block(number) for number in range(len(self) - 1, -1, -1))
 
+    def output(self) -> Tensor:
+        """Compute what comes out of the last block, (batch, tokens, dim)."""
+        return self._run(len(self) - 1, self._into(len(self) - 1))
+
     def of_block(self, number: int) -> list[ScanRecord]:
         """Record the scans of one block; none if it has none."""
+        block, hidden = self._blocks[number], self._into(number)
+        with torch.no_grad(), record(block, "", prove=self._prove) as run:
+            self._call(block, hidden)
+        return [replace(scan, block=number) for scan in run.scans.values()]
+
+    def _into(self, number: int) -> Tensor:
+        """Compute what enters a block, from the last input before it that was kept."""
         start = number // self._every * self._every
         hidden = self._kept[start]
         for before in range(start, number):
             hidden = self._run(before, hidden)
-        block = self._blocks[number]
-        with torch.no_grad(), record(block, "", prove=self._prove) as run:
-            self._call(block, hidden)
-        return [replace(scan, block=number) for scan in run.scans.values()]
+        return hidden
 
     @torch.no_grad()
     def _run(self, number: int, hidden: Tensor) -> Tensor:
