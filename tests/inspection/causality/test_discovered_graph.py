@@ -56,6 +56,14 @@ def test_sorting_by_variance_reads_a_scale_and_not_a_cause():
     assert large.grades["sort by variance"].precision == 1
 
 
+def test_means_do_not_matter():
+    noise = torch.randn(300, 3, generator=torch.Generator().manual_seed(1)).double()
+    truth = EffectGraph([0, 1, 2], torch.zeros(3, 3), torch.zeros(3, 3))
+    found = discover_graph(noise + torch.tensor([50.0, -20.0, 90.0]), truth)
+    assert not found.found.any()
+    assert not found.by_variance.any()
+
+
 def test_nothing_to_find():
     noise = torch.randn(300, 3, generator=torch.Generator().manual_seed(1))
     nothing = torch.zeros(3, 3).double()
