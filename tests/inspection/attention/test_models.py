@@ -1,5 +1,7 @@
 """The attention of models of transformers: against what they compute, and against TransformerLens."""
 
+from importlib import import_module
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -44,7 +46,7 @@ def test_the_matrices_compute_what_the_model_computes(make_family, family, ids):
 
 @pytest.mark.parametrize("name", ["Mamba", "Mamba2"])
 def test_transformer_lens_finds_the_same(make_family, name, ids):
-    build = pytest.importorskip("transformer_lens.model_bridge.sources._bridge_builder").build_bridge_from_module
+    build = import_module("transformer_lens.model_bridge.sources._bridge_builder").build_bridge_from_module
     model = make_family(name)
     with torch.no_grad(), record(model, "") as run:
         model(ids, use_cache=False)
