@@ -80,7 +80,7 @@ def inspect(
     if page or page_only:
         from mamba_mender.report.inspect_page import write_inspection_page
 
-        path = write_inspection_page(found.folder)
+        path = write_inspection_page(found.folder, progress=not quiet)
     _tell(found, path)
 
 

@@ -40,7 +40,7 @@ def spread_by_layer(
         level: title of a panel, a value to mark in it, and what that is.
 
     Returns:
-        The figure; values that are infinite are drawn at the top.
+        The figure; values that are infinite are drawn at ten times the largest of the others.
 
     Example:
         >>> chart = spread_by_layer({"decay": ({"layers.0.scan": torch.rand(50)}, "a")})
@@ -74,12 +74,12 @@ def _spread(axis: Axes, values: Mapping[str, Tensor], *, logarithmic: bool) -> N
         offset = 0.0 if len(directions) < 2 else (directions.index(direction) - 0.5) * 0.3
         own = tensor.double().flatten()
         own = own[~own.isnan() & ((own > 0) if logarithmic else torch.ones_like(own, dtype=torch.bool))]
-        if not len(own):
+        if not own.isfinite().any():
             continue
-        own = own.sort().values
+        largest = 10 * float(own[own.isfinite()].max())  # what is infinite is drawn a decade above the rest
+        own = own.clamp(max=max(largest, 1.0)).sort().values
         ends = [float(own[round(level * (len(own) - 1))]) for level in LEVELS]
         place = blocks.index(block_of(name)) + offset
-        ends = [min(end, 1e300) for end in ends]
         colour = COLOURS[direction]
         axis.plot([place, place], [ends[0], ends[4]], color=colour, linewidth=1.2)
         axis.plot([place, place], [ends[1], ends[3]], color=colour, linewidth=4.5, solid_capstyle="butt", alpha=0.55)

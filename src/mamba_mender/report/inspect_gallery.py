@@ -2,7 +2,7 @@
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -40,18 +40,24 @@ class Plate:
     missing: str = ""
 
 
-def hang(found: Inspection, folder: Path) -> Iterator[tuple[Chapter, list[Plate]]]:
+def hang(
+    found: Inspection, folder: Path, advance: Callable[[int], None] = lambda _: None
+) -> Iterator[tuple[Chapter, list[Plate]]]:
     """Draw every exhibit that the inspection has results for; each figure also goes into a folder as PNG.
 
     Args:
         found: the inspection.
         folder: for the PNG files.
+        advance: told how many exhibits are drawn.
 
     Yields:
         Each chapter with its plates; a chapter whose analyses were not run is left out.
     """
     for chapter in CHAPTERS:
-        plates = [plate for exhibit in chapter.exhibits if (plate := _plate(found, exhibit, folder)) is not None]
+        plates = []
+        for exhibit in chapter.exhibits:
+            plates += [plate] if (plate := _plate(found, exhibit, folder)) is not None else []
+            advance(1)
         if plates:
             yield chapter, plates
 

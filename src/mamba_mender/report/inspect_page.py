@@ -13,14 +13,16 @@ from PIL import Image
 from torch import Tensor
 
 from mamba_mender import __version__
+from mamba_mender.inspection.progress import ImageBar
 from mamba_mender.inspection.study import Inspection
 from mamba_mender.inspection.study.result_files import write_whole
+from mamba_mender.report.chapters import CHAPTERS
 from mamba_mender.report.inspect_gallery import hang
 from mamba_mender.report.overlay import enlarge
 from mamba_mender.report.story import Card
 
 
-def write_inspection_page(folder: str | Path) -> Path:
+def write_inspection_page(folder: str | Path, *, progress: bool = False) -> Path:
     """Write ``report.html`` into the folder of an inspection, and each figure as PNG into ``figures/``.
 
     The page needs nothing beside it: styles and figures are inside, and it refers to no address. It is made from
@@ -28,6 +30,7 @@ def write_inspection_page(folder: str | Path) -> Path:
 
     Args:
         folder: what :func:`mamba_mender.inspection.study.inspect_model` wrote.
+        progress: show a bar where it takes longer than two seconds.
 
     Returns:
         The path of the page.
@@ -36,7 +39,8 @@ def write_inspection_page(folder: str | Path) -> Path:
         UserError: the folder holds no inspection, or a file in it is damaged.
     """
     found = Inspection.load(folder)
-    chapters = list(hang(found, found.folder / "figures"))
+    with ImageBar("drawing", sum(len(chapter.exhibits) for chapter in CHAPTERS), shown=progress) as bar:
+        chapters = list(hang(found, found.folder / "figures", bar.advance))
     environment = Environment(
         loader=PackageLoader("mamba_mender.report"), autoescape=select_autoescape(), undefined=StrictUndefined
     )

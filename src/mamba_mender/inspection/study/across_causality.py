@@ -26,7 +26,7 @@ from mamba_mender.inspection.study.parts import Parts
 from mamba_mender.inspection.study.sample import Sample
 from mamba_mender.inspection.study.together import Together
 
-POSITIONS = 8  # tokens at which a state is patched by running the model again
+POSITIONS = 8  # tokens at which a state is patched by running the model again: spread out, and up to the one read
 PREDICTED = 12  # places that the predictor of effects needs at least
 
 
@@ -63,7 +63,9 @@ def intervene(samples: list[Sample]) -> dict[str, Any]:
         _patch(found, all_inputs, partner, differs)
     found.add(
         "counterfactual",
-        lambda: counterfactual_state(model, inputs, donor, block=layers[-1], position=all_inputs.position),
+        lambda: counterfactual_state(
+            model, inputs, donor, block=layers[len(layers) // 2], position=max(0, all_inputs.position - 1)
+        ),
     )
     return found
 
@@ -110,7 +112,8 @@ def _patch(found: Parts, all_inputs: Together, partner: Tensor, differs: Tensor)
     inputs, donor = all_inputs.inputs[differs], all_inputs.inputs[partner[differs]]
     metric = logit_difference(answers[differs], answers[partner[differs]])
     length = next(iter(all_inputs.states.values())).shape[1]
-    positions = sorted({*spread_positions(length, POSITIONS), all_inputs.position})
+    read = all_inputs.position
+    positions = sorted({*spread_positions(length, POSITIONS // 2), *range(max(0, read - POSITIONS // 2), read + 1)})
     where: dict[str, Any] = {"blocks": all_inputs.layers, "positions": positions}
     for mode in ("denoising", "noising"):
         found.add(mode, lambda m=mode: activation_patching(model, inputs, donor, metric, mode=m, **where))

@@ -50,8 +50,8 @@ def _consistent(result: Any) -> str:
 
 def _counterfactual(result: Any) -> str:
     return (
-        f"Putting in the state of the other input at one token of the last layer changes the answer of "
-        f"{100 * float(result.flips.double().mean()):.0f} % of the inputs."
+        "Putting in the other input's state of the middle layer, just before the token that is read, changes the "
+        f"answer of {100 * float(result.flips.double().mean()):.0f} % of the inputs."
     )
 
 

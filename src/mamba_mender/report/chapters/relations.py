@@ -175,6 +175,25 @@ def _say_selectivity(found: Inspection, which: int | None) -> list[str]:
     return [f"{name}: {tell_baseline(result.eta_baseline, 'share of variance')}" for name, result in own.items()]
 
 
+def _say_forecast(found: Inspection, which: int | None) -> list[str]:
+    result = results_of(found, "prediction", which)["forecast"]
+    if isinstance(result, NotMeasured):
+        return []
+    r2, rivals = float(result.r2[0]), (0.0, float(result.copy_r2[0]), float(result.random_r2[0]))
+    verdict = "better" if r2 > max(rivals) else "no better"
+    return [f"One token ahead R2 = {r2:.2f}: {verdict} than the mean, the copy and random patterns."]
+
+
+def _say_retrieval(found: Inspection, which: int | None) -> list[str]:
+    result = results_of(found, "prediction", which)["retrieval"]
+    if isinstance(result, NotMeasured):
+        return []
+    return [
+        f"{100 * result.accuracy:.0f} % of the next tokens are recalled; always saying the commonest one gets "
+        f"{100 * result.chance:.0f} %."
+    ]
+
+
 ACROSS_INPUTS = Chapter(
     "across",
     "Across inputs",
@@ -222,6 +241,7 @@ ACROSS_INPUTS = Chapter(
             "prediction",
             one("prediction", "forecast"),
             inputs=ACROSS,
+            say=_say_forecast,
         ),
         Exhibit(
             "retrieval",
@@ -230,6 +250,7 @@ ACROSS_INPUTS = Chapter(
             "prediction",
             one("prediction", "retrieval"),
             inputs=ACROSS,
+            say=_say_retrieval,
         ),
     ),
 )
