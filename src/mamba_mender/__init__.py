@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mamba_mender.data import list_data, load_data
-    from mamba_mender.inspection import diagnose
+    from mamba_mender.inspection import diagnose, inspect_model
     from mamba_mender.models import create_model, list_models, load_model, save_model
     from mamba_mender.repair import MendConfig, mend
     from mamba_mender.report import plot
@@ -27,6 +27,7 @@ __all__ = [
     "diagnose",
     "edit",
     "evaluate",
+    "inspect_model",
     "list_data",
     "list_models",
     "load_data",
@@ -40,7 +41,7 @@ __all__ = [
 
 _HOMES = {
     "data": ["list_data", "load_data"],
-    "inspection": ["diagnose"],
+    "inspection": ["diagnose", "inspect_model"],
     "models": ["create_model", "list_models", "load_model", "save_model"],
     "nn": [],
     "ops": [],
