@@ -260,3 +260,18 @@ def test_nothing_is_kept_for_autograd(make_record):
     assert not attention_rows(scan, [0]).values.requires_grad
     assert not hidden_attention(scan).values.requires_grad
     assert torch.finfo(torch.float32).tiny < matrix_module.SMALLEST_STEP
+
+
+def test_half_precision_is_computed_in_float32(make_record, of):
+    rounded = make_record(groups=2, reverse=True).to(torch.bfloat16)
+    exact = rounded.to(torch.float64)  # the same numbers
+    for compute in (
+        lambda scan: hidden_attention(scan, of=of).values,
+        lambda scan: attention_rows(scan, [0, 4], of=of).values,
+        lambda scan: attention_columns(scan, [0, 4], of=of).values,
+        lambda scan: attention_row_sums(scan, of=of),
+    ):
+        found = compute(rounded)
+        assert found.dtype == torch.float32
+        near = 1e-4 if of == "scan" else 3e-2  # the convolution's output is rounded before its sigmoid
+        torch.testing.assert_close(found.double(), compute(exact), rtol=near, atol=near)
