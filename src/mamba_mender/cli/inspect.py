@@ -140,6 +140,11 @@ def summary(found: "Inspection") -> Table:
             table.add_row(name, "failed", "-", "-")
             continue
         facts = found.results("input", number)["facts"]
-        says, truth = repr(facts.likeliest[0])[1:-1], "-" if facts.truth is None else repr(facts.truth)[1:-1]
-        table.add_row(name, says, f"{float(facts.probabilities[0]):.2f}", truth)
+        truth = "-" if facts.truth is None else _word(facts.truth)
+        table.add_row(name, _word(facts.likeliest[0]), f"{float(facts.probabilities[0]):.2f}", truth)
     return table
+
+
+def _word(token: str) -> str:
+    """Show a class or token, one with blanks or line ends in quotes."""
+    return token if token == token.strip() and token.isprintable() and token else repr(token)

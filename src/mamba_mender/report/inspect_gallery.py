@@ -1,7 +1,5 @@
 """Draw the figures of an inspection, and say why one is missing."""
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -13,13 +11,10 @@ from matplotlib.figure import Figure
 from mamba_mender.inspection.study import Inspection
 from mamba_mender.inspection.study.parts import NotMeasured
 from mamba_mender.inspection.study.result_files import write_whole
-from mamba_mender.report import drawings
+from mamba_mender.report import drawings  # noqa: F401  registers every drawing on `plot`
 from mamba_mender.report.chapters import ACROSS, CHAPTERS, Chapter, Exhibit
 from mamba_mender.report.picture import Picture
 from mamba_mender.report.plot import plot
-
-for _module in pkgutil.iter_modules(drawings.__path__):  # each registers its drawings on `plot`
-    importlib.import_module(f"{drawings.__name__}.{_module.name}")
 
 DOTS = 150  # of the PNG files, per inch
 

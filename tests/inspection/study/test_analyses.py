@@ -144,3 +144,19 @@ def test_analyses_are_chosen_by_name():
     assert choose_analyses(None) == (list(OF_INPUT), list(ACROSS))
     with pytest.raises(UserError, match=r"no analysis 'atention'; the nearest are .*'attention'"):
         choose_analyses(["atention"])
+
+
+def test_a_part_that_fails_leaves_the_others(seen, tmp_path, monkeypatch):
+    from mamba_mender.inspection.study import of_patterns
+
+    def fail(*_args, **_settings):
+        raise ValueError("a planted failure")
+
+    model, images, _ = seen
+    monkeypatch.setattr(of_patterns, "change_points_in_time", fail)
+    found = inspect_model(model, images[:1], out=tmp_path, only=["patterns"], progress=False)
+    assert found.results("patterns")["0.h/changes"] == NotMeasured("a planted failure", failed=True)
+    assert found.results("patterns")["0.h/stability"].values.shape == (1, 16)
+    assert ("input 0", "patterns", "0.h/changes: a planted failure") in found.errors
+    with pytest.raises(UserError, match=r"patterns, embedding/changes: a planted failure \(--strict\)"):
+        inspect_model(model, images[:1], out=tmp_path / "s", only=["patterns"], strict=True, progress=False)

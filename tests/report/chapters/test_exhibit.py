@@ -36,3 +36,16 @@ def test_each_figure_has_a_name_of_its_own_and_a_plain_sentence():
     assert len({exhibit.name for exhibit in exhibits}) == len(exhibits)
     assert len({chapter.place for chapter in CHAPTERS}) == len(CHAPTERS)
     assert all(exhibit.look.endswith(".") and len(exhibit.look) > 60 for exhibit in exhibits)
+
+
+def test_nothing_is_drawn_where_every_part_failed():
+    class Failed(dict):
+        def __missing__(self, name):
+            return NotMeasured("a planted failure", failed=True)
+
+    found = SimpleNamespace(results=lambda analysis, which: Failed(), across=lambda analysis: Failed())
+    parts = ("patterns", "correlations", "similarity", "consistency", "prediction", "causality")
+    for exhibit in (exhibit for chapter in CHAPTERS for exhibit in chapter.exhibits if exhibit.analysis in parts):
+        which = None if exhibit.inputs == 0 else 0
+        assert not any(not isinstance(drawn, NotMeasured) for drawn in exhibit.draw(found, which).values())
+        assert exhibit.say(found, which) == []

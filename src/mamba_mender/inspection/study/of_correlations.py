@@ -10,6 +10,7 @@ from mamba_mender.inspection.similarity import (
     ssm_attention_correlation,
     ssm_neuron_correlation,
 )
+from mamba_mender.inspection.study.parts import Parts
 from mamba_mender.inspection.study.sample import Sample
 
 PERMUTATIONS = 99
@@ -24,13 +25,12 @@ def describe_correlations(sample: Sample) -> dict[str, Any]:
     """
     drawn: dict[str, Any] = {"permutations": PERMUTATIONS, "seed": sample.seed}
     stream = {str(key): state for key, state in sample.states.items()}
-    found: dict[str, Any] = {
-        "layers/cka": cross_layer_cka(stream, **drawn),
-        "layers/correlation": cross_layer_correlation(stream, **drawn),
-    }
+    found = Parts()
+    found.add("layers/cka", lambda: cross_layer_cka(stream, **drawn))
+    found.add("layers/correlation", lambda: cross_layer_correlation(stream, **drawn))
     rollout = attention_rollout(sample.in_order, sample.position).values
     for name, scan in sample.each_scan():
-        found[f"{name}/neurons"] = ssm_neuron_correlation(scan, scan.u.mT, **drawn)
-        found[f"{name}/delta"] = delta_neuron_correlation(scan, **drawn)
-        found[f"{name}/attention"] = ssm_attention_correlation(scan, rollout, names=["rollout"], **drawn)
+        found.add(f"{name}/neurons", lambda s=scan: ssm_neuron_correlation(s, s.u.mT, **drawn))
+        found.add(f"{name}/delta", lambda s=scan: delta_neuron_correlation(s, **drawn))
+        found.add(f"{name}/attention", lambda s=scan: ssm_attention_correlation(s, rollout, names=["rollout"], **drawn))
     return found

@@ -47,6 +47,8 @@ def _tell(analysis: str, kind: str, what: str) -> Callable[[Inspection, int | No
 
 def _delta(found: Inspection, which: int | None) -> dict[str, Any]:
     own = ending(results_of(found, "correlations", which), "delta")
+    if not own:
+        return {}
     values = {name: result.value for name, result in own.items()}
     return {"": spread_by_layer({"Step against size of the input, channel by channel": (values, "rank correlation")})}
 
@@ -126,9 +128,9 @@ def _consistency(found: Inspection, which: int | None) -> dict[str, Any]:
         "Size of the channels, text against text" if ending(results, "texts") else "Size of the state, place by place"
     )
     scans = ending(results, "neurons")
-    if not scans:
-        return {"": lines_by_layer({kind: lines}, blocks, ["rank correlation"])}
     delta = ending(results, "delta")
+    if not scans or not delta:
+        return {"": lines_by_layer({kind: lines}, blocks, ["rank correlation"])}
     return {
         "": lines_by_layer({kind: lines}, blocks, ["rank correlation"]),
         "scans": spread_by_layer(
@@ -154,7 +156,7 @@ def _pairs(matrix: torch.Tensor) -> torch.Tensor:
 def _say_consistency(found: Inspection, which: int | None) -> list[str]:
     results = results_of(found, "consistency", which)
     scans, delta = ending(results, "neurons"), ending(results, "delta")
-    if not scans:
+    if not scans or not delta:
         return []
     at = sum(float(result.ranks.baseline.p_value) <= 0.05 for result in scans.values())
     told = [f"In {at} of {len(scans)} scans inputs agree beyond chance on which neurons matter."]

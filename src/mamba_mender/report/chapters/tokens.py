@@ -11,6 +11,8 @@ from mamba_mender.report.inspect_tokens import shaded_lines
 
 def _autocorrelation(found: Inspection, which: int | None) -> dict[str, Any]:
     results = results_of(found, "patterns", which)
+    if not ending(results, "autocorrelation"):
+        return {}
     stream = {
         place_name(name): own.value[1:].nanmedian(1).values for name, own in ending(results, "autocorrelation").items()
     }
@@ -25,6 +27,8 @@ def _autocorrelation(found: Inspection, which: int | None) -> dict[str, Any]:
 
 def _say_autocorrelation(found: Inspection, which: int | None) -> list[str]:
     own = ending(results_of(found, "patterns", which), "autocorrelation")
+    if not own:
+        return []
     first = torch.cat([result.baseline.p_value[0] for result in own.values()])
     share = float((first <= 0.05).double().mean())
     verdict = "no more than chance" if share <= 0.1 else "by chance it would be 5 %"
@@ -33,25 +37,30 @@ def _say_autocorrelation(found: Inspection, which: int | None) -> list[str]:
 
 def _stability(found: Inspection, which: int | None) -> dict[str, Any]:
     own = ending(results_of(found, "patterns", which), "stability")
+    if not own:
+        return {}
     lines = {place_name(name): result.values[0] for name, result in own.items()}
     return {"": shaded_lines(lines, xlabel="token", ylabel="stability, 0 to 1", title="From token to token", first=1)}
 
 
 def _say_stability(found: Inspection, which: int | None) -> list[str]:
     own = ending(results_of(found, "patterns", which), "stability")
+    if not own:
+        return []
     mean = torch.stack([result.mean[0] - result.shuffled[0] for result in own.values()])
     return [f"Stability less that of tokens in random order: {float(mean.min()):+.2f} to {float(mean.max()):+.2f}."]
 
 
 def _changes(found: Inspection, which: int | None) -> dict[str, Any]:
     own = ending(results_of(found, "patterns", which), "changes")
-    name = list(own)[-1]
-    return {name: own[name]}
+    return {list(own)[-1]: list(own.values())[-1]} if own else {}
 
 
 def _say_changes(found: Inspection, which: int | None) -> list[str]:
     own = ending(results_of(found, "patterns", which), "changes")
     seen = [name for name, result in own.items() if len(result.points)]
+    if not own:
+        return []
     if not seen:
         return ["At no layer does the size of the states change beyond chance along the tokens."]
     return [f"Change points beyond chance at {', '.join(seen)} ({len(seen)} of {len(own)}; one in 20 by chance)."]
