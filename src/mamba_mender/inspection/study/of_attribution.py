@@ -9,6 +9,7 @@ from mamba_mender.inspection.attribution.attribute import METHODS
 from mamba_mender.inspection.study.parts import Parts
 from mamba_mender.inspection.study.sample import Sample
 
+STEPS, MOST_STEPS = 32, 128  # points on the path of integrated gradients, doubled until the sum is complete
 TOKENS = 512  # differentiated at once along the path of integrated gradients
 
 
@@ -28,10 +29,12 @@ def describe_attribution(sample: Sample) -> dict[str, Any]:
 
 
 def path_settings(tokens: int) -> dict[str, int]:
-    """Bound the embeddings that integrated gradients differentiate at once: a graph of 512 tokens at most.
+    """Bound the time and memory of integrated gradients: points on the path, and embeddings differentiated at once.
+
+    Where the sum is not complete with the most points, the method is told to have failed.
 
     Example:
-        >>> path_settings(128), path_settings(4096)
-        ({'batch_size': 4}, {'batch_size': 1})
+        >>> path_settings(128)
+        {'batch_size': 4, 'steps': 32, 'most_steps': 128}
     """
-    return {"batch_size": max(1, TOKENS // tokens)}
+    return {"batch_size": max(1, TOKENS // tokens), "steps": STEPS, "most_steps": MOST_STEPS}
