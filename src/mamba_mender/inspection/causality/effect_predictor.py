@@ -88,8 +88,9 @@ def fit_effect_predictor(
     """Learn to predict the effects of patches from where they are, how large they are and what the first order says.
 
     Places (a block and a position) are split into three at random: on the first a Bayesian ridge is fitted, on the
-    second its intervals are scaled by split conformal prediction, and on the third it is scored. With n calibration
-    scores ``|truth - predicted| / spread``, the factor of the spread is their ceil((n + 1) level)-th smallest.
+    second its intervals are scaled by split conformal prediction, and on the third it is scored. A place's score is the
+    largest ``|truth - predicted| / spread`` of its inputs; with n of them, the factor of the spread is their
+    ceil((n + 1) level)-th smallest. So, over random splits, all effects at a new place lie inside with that level.
 
     Args:
         screen: from :func:`attribution_patching`.
@@ -131,7 +132,8 @@ def fit_effect_predictor(
     )
     model = make_pipeline(StandardScaler(), BayesianRidge()).fit(x, y)
     mean, spread = _predict(model, x_scale)
-    scores = np.sort(np.abs(y_scale - mean) / spread)
+    scores = np.abs(y_scale - mean) / spread
+    scores = np.sort(scores.reshape(-1, inputs).max(1))  # a place's inputs err together, so it counts as one
     rank = math.ceil((len(scores) + 1) * level)
     factor = float(scores[rank - 1]) if rank <= len(scores) else math.inf
     predicted, spread = _predict(model, x_held)
