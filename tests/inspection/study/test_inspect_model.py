@@ -170,6 +170,7 @@ def test_single_analyses_add_to_what_is_there(vim, images, tmp_path):
     found = inspect(vim, images, tmp_path, only=["states"])
     assert found.has("states")
     assert found.has("activations")
+    assert {"states", "activations"} < found.metadata["seconds"].keys()
     with pytest.raises(UserError, match=r"no analysis 'state'; the nearest are .*'states'"):
         inspect(vim, images, tmp_path, only=["state"])
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from mamba_mender._check import UserError
 from mamba_mender.inspection.study.inspection import METADATA
+from mamba_mender.inspection.study.peak import peak_memory
 from mamba_mender.inspection.study.result_files import read_about, save_results, write_whole
 
 FREE = ("batch_size", "strict")  # settings that may differ: they do not change what is found
@@ -39,6 +40,12 @@ class RunFolder:
     def write(self) -> None:
         """Write the metadata as they stand."""
         write_whole(self.out / METADATA, json.dumps(self.metadata, indent=1, allow_nan=False).encode())
+
+    def note_peak(self) -> None:
+        """Keep the largest memory of all runs so far."""
+        known = self.metadata["peak_memory"]
+        now = peak_memory()
+        self.metadata["peak_memory"] = known | {name: max(size, known.get(name, 0)) for name, size in now.items()}
 
     def path(self, folder: str | None, analysis: str) -> Path:
         """Name the file of an analysis without suffix: of an input's folder, or across inputs (None)."""
@@ -80,4 +87,4 @@ class RunFolder:
             raise UserError(f"inspect: {self.out} holds another inspection: {'; '.join(changed)}; give another folder.")
         self.earlier_errors = earlier["errors"]
         self.metadata["files"] = earlier["files"] | self.metadata["files"]
-        self.metadata["seconds"] = earlier["seconds"]
+        self.metadata["seconds"], self.metadata["peak_memory"] = earlier["seconds"], earlier["peak_memory"]

@@ -18,7 +18,6 @@ from mamba_mender.inspection.study.input_facts import input_facts
 from mamba_mender.inspection.study.inputs import StudyInput
 from mamba_mender.inspection.study.inspection import Inspection
 from mamba_mender.inspection.study.parts import NotMeasured
-from mamba_mender.inspection.study.peak import peak_memory
 from mamba_mender.inspection.study.run_folder import RunFolder
 from mamba_mender.inspection.study.sample import Sample
 from mamba_mender.inspection.study.scans import BatchScans
@@ -95,7 +94,8 @@ class Study:
         Raises:
             UserError: no input could be inspected.
         """
-        self.folder.metadata |= {"finished": True, "peak_memory": peak_memory()}
+        self.folder.metadata["finished"] = True
+        self.folder.note_peak()
         spent = self.folder.metadata["seconds"]
         spent["all"] = round(spent.get("all", 0.0) + time.monotonic() - self.began, 3)
         self.folder.write()
@@ -170,7 +170,7 @@ class Study:
         self.folder.save(self._folder(row), analysis.file, results, {"fingerprint": mark, "seconds": seconds})
         spent = self.folder.metadata["seconds"]
         spent[analysis.name] = round(spent.get(analysis.name, 0.0) + seconds, 3)
-        self.folder.metadata["peak_memory"] = peak_memory()
+        self.folder.note_peak()
         self.folder.write()
         return True
 
