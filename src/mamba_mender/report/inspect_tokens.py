@@ -125,6 +125,8 @@ def _over_image(values: Mapping[str, Tensor], facts: InputFacts) -> Figure:
         raise ValueError(f"over_input: the image {facts.name!r} has no grid of tokens; its model names none.")
     grid = facts.grid
     maps = {title: patch_map(own.float(), grid, class_index=facts.class_token)[None] for title, own in values.items()}
+    # what is nowhere below 0, such as a rollout of I + a positive part, is shown above its least value
+    maps = {title: own - own.min() if own.min() > 0 else own for title, own in maps.items()}
     says = f"says\n{facts.likeliest[0][:12]}"
     return overlay_sheet(facts.pixels[None].float() / 255, maps, rows=[says], groups=[(facts.name, 1)])
 

@@ -62,7 +62,8 @@ ATTRIBUTION = Chapter(
         Exhibit(
             "attribution",
             "Relevance of each token, by method",
-            "Red tokens speak for the prediction, blue ones against it. Trust what several methods agree on. "
+            "Red tokens of a text speak for the prediction, blue ones against it; on an image, bright places speak for "
+            "it. Trust what several methods agree on. "
             "Attention is that of the last layer; attention and rollout do not know which class is asked for.",
             "attribution",
             _relevance,
