@@ -25,7 +25,7 @@ def test_a_graph_compiled_before_runs_around_the_taps(vim, images):
     compiled = torch.compile(vim, backend="eager")
     compiled(images)
     with (
-        pytest.raises(RuntimeError, match="never ran.*inside torch.compile runs around"),
+        pytest.raises(RuntimeError, match=r"never ran.*inside torch.compile runs around"),
         record(vim, "h", scans=False),
     ):
         compiled(images)

@@ -64,7 +64,7 @@ def restore_model(model: nn.Module) -> None:
             for method in before["methods"]:
                 delattr(module, method)
             if before["fast_path"] is not None:
-                setattr(module, "use_fast_path", before["fast_path"])
+                module.__dict__["use_fast_path"] = before["fast_path"]
 
 
 def _scans_channels(mixer: nn.Module) -> bool:
@@ -81,7 +81,7 @@ def _swap(mixer: nn.Module) -> None:
     fast_path = getattr(mixer, "use_fast_path", None)  # mamba_ssm's way around the scan
     mixer.__dict__[_SWAPPED] = {"methods": sorted(set(mixer.__dict__) - own), "fast_path": fast_path}
     if fast_path is not None:
-        setattr(mixer, "use_fast_path", False)  # noqa: B010 -- pyright takes a module's attributes for modules
+        mixer.__dict__["use_fast_path"] = False
 
 
 def _linear(layer: nn.Linear, input: Tensor) -> Tensor:
