@@ -29,7 +29,8 @@ def main() -> None:
     vocabulary = sorted(set(text) | set(held_out))
     number = {character: i for i, character in enumerate(vocabulary)}
     train, validation = (torch.tensor([number[c] for c in t]) for t in (text, held_out))
-    config = MambaConfig(len(vocabulary), hidden_size=args.width, num_hidden_layers=args.layers, use_cache=False)
+    sizes = {"hidden_size": args.width, "num_hidden_layers": args.layers}
+    config = MambaConfig(vocab_size=len(vocabulary), use_cache=False, **sizes)
     model = MambaForCausalLM(config)
     accelerate_model(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.1, betas=(0.9, 0.95))

@@ -15,7 +15,7 @@ def test_every_example_is_short_and_tested():
 def test_trains_characters_that_can_be_inspected(tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("to be or not to be, that is the question. " * 20)
-    small = "--steps 2 --batch 2 --length 16 --width 16 --layers 2".split()
+    small = ["--steps", "2", "--batch", "2", "--length", "16", "--width", "16", "--layers", "2"]
     command = [sys.executable, EXAMPLES / "train_characters.py", "--text", text, "--validation", text]
     done = subprocess.run([*command, "--out", tmp_path / "out", *small], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
