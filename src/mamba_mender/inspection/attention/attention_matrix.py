@@ -18,7 +18,7 @@ Of = Literal["scan", "block"]
 # A step of 0 writes and decays nothing. The transposed scan divides by it, so it takes this instead, with which
 # exp(step A) is still exactly 1.
 SMALLEST_STEP = 1e-30
-BUDGET = 2**20  # numbers of one tensor that a part of the channels may hold: they stay in the processor's caches
+BUDGET = 2**21  # numbers of one tensor that a part of the channels may hold, small enough for the processor's caches
 AGREES = {torch.bfloat16: 5e-2, torch.float16: 1e-2, torch.float32: 1e-4, torch.float64: 1e-9}  # of a convolution
 
 
@@ -88,9 +88,8 @@ class ScanMatrix(AttentionMatrix):
         step = self.record.step
         if not self.record.delta_softplus and bool((step < 0).any()):
             raise ValueError(f"hidden attention: {self.record.name} has negative steps; they must be 0 or more.")
-        following = torch.full_like(step, 1.0)  # in step's memory format; the last one has nothing to decay
-        here, there = (slice(1, None), slice(None, -1)) if self.record.reverse else (slice(None, -1), slice(1, None))
-        following[..., here] = step[..., there]
+        around = [step[..., -1:], step[..., :-1]] if self.record.reverse else [step[..., 1:], step[..., :1]]
+        following = torch.cat(around, -1)  # nothing follows the last one, so any number will do there
         return step, following.clamp_min_(SMALLEST_STEP)
 
 
