@@ -82,6 +82,17 @@ def test_half_precision_is_within_its_bound(make_family, family, ids):
     assert all(scan.u.dtype == torch.bfloat16 for scan in run.scans.values())
 
 
+@pytest.mark.parametrize(
+    "name", ["Mamba", "FalconMamba", "Mamba2", "Zamba", "Zamba2", "Bamba", "FalconH1", "NemotronH"]
+)
+def test_a_float64_model_is_held_to_what_transformers_computes_in(make_family, name, ids):
+    """Jamba and GraniteMoeHybrid are not here: the experts of transformers do not multiply float64."""
+    model = make_family(name, dtype=torch.float64)
+    with torch.no_grad(), record(model) as run:
+        model.generate(ids, max_new_tokens=2, min_new_tokens=2, do_sample=False)
+    assert all(scan.proof().bound == 1e-4 and scan.proof().y_error < 1e-6 for scan in run.scans.values())
+
+
 def test_padding_is_kept_as_a_mask(make_family, family, ids):
     model = make_family(family)
     mask = torch.ones_like(ids)

@@ -32,6 +32,7 @@ def mamba1_call(
         z=z,
         delta_bias=_exact(delta_bias, u),
         delta_softplus=delta_softplus,
+        precision=A.dtype,
         **place,
     )
 
@@ -73,6 +74,7 @@ def mamba2_call(
         z=None if z is None else z.flatten(2).mT,
         delta_bias=spell(dt_bias),
         delta_softplus=dt_softplus,
+        precision=torch.float32,
         initial_state=None if initial_states is None else initial_states.flatten(1, 2),
         heads=heads,
         **place,
@@ -113,6 +115,7 @@ def update_call(
         z=None if gate is None else gate[..., None],
         delta_bias=_exact(flat(dt_bias, 0), x),
         delta_softplus=dt_softplus,
+        precision=A.dtype,
         initial_state=None if before is None else before.clone(),
         heads=heads,
         **place,

@@ -37,6 +37,8 @@ class ScanCall:
     gated_norm: whether what follows the gate is a norm (Mamba-2), so that channels mix before the projection.
     start: position of the first token in the whole sequence, > 0 while decoding.
     first_channel: number of the first channel, > 0 where heads are scanned one by one (Zamba).
+    precision: in what the model itself scans where that is coarser than its tensors: transformers computes float64
+        models partly in float32.
     edits: changes inside the recurrence, made by :func:`mamba_mender.taps.edit`.
     """
 
@@ -55,6 +57,7 @@ class ScanCall:
     gated_norm: bool = False
     start: int = 0
     first_channel: int = 0
+    precision: torch.dtype | None = None
     edits: tuple[RecurrenceEdit, ...] = ()
 
     @property

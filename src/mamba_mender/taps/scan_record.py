@@ -111,7 +111,8 @@ class ScanRecord(ScanCall):
             y_error = _larger(y_error, self.y[i : i + 1] - y)
             state_error = _larger(state_error, self.last_state[i : i + 1] - last)
             y_size, state_size = _larger(y_size, y), _larger(state_size, last)
-        coarsest = max((t.dtype for t in (self.u, self.delta, self.B, self.C, self.y)), key=BOUNDS.__getitem__)
+        dtypes = {t.dtype for t in (self.u, self.delta, self.B, self.C, self.y)} | {self.precision or self.u.dtype}
+        coarsest = max(dtypes, key=BOUNDS.__getitem__)
         return Proof(_relative(y_error, y_size), _relative(state_error, state_size), BOUNDS[coarsest])
 
 
