@@ -18,7 +18,7 @@ def hand_made(weights, *, scale=1.0, count=1):
     """A run whose logits are the state times weights, (tokens, channels): what matters is known."""
     run = Run()
     state = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]], dtype=torch.float64).repeat(count, 1, 1).requires_grad_()
-    run.states[KEY] = state
+    state = run.add_state(KEY, state)
     score = scale * (state * torch.tensor(weights, dtype=torch.float64)).sum((1, 2))
     return run, torch.stack([score, torch.zeros_like(score)], dim=1)
 
@@ -67,7 +67,7 @@ def test_authors_measure_adds_the_directions_first():
     run = Run()
     forward, backward = StateKey(0, "c", "forward"), StateKey(0, "c", "backward")
     for key in (forward, backward):
-        run.states[key] = torch.rand(1, 2, 2, dtype=torch.float64).requires_grad_()
+        run.add_state(key, torch.rand(1, 2, 2, dtype=torch.float64).requires_grad_())
     both = run.states[forward] + run.states[backward]
     weights = torch.tensor([[1.0, -2.0], [3.0, 1.0]], dtype=torch.float64)
     logits = torch.stack([(both * weights).sum((1, 2)), both.new_zeros(1)], dim=1)
@@ -109,7 +109,7 @@ def test_detached_gradient_has_the_same_value_and_another_slope(tiny):
 
 def test_class_token_is_no_place_in_the_image():
     run = Run()
-    run.states[KEY] = torch.ones(1, 3, 2).requires_grad_()
+    run.add_state(KEY, torch.ones(1, 3, 2).requires_grad_())
     logits = torch.cat(
         [(run.states[KEY] * torch.tensor([[1.0], [50.0], [1.0]])).sum((1, 2))[:, None], torch.zeros(1, 1)], 1
     )

@@ -13,7 +13,8 @@ TEMPLATES = torch.tensor([[True, False, False], [False, True, True]])
 def hand_made(weights, *, scale=1.0, count=1):
     """A run whose first logit is the mean token times weights, (channels)."""
     run = Run()
-    run.states[KEY] = torch.tensor([[[1.0, 2.0, 1.0], [3.0, 2.0, 1.0]]]).double().repeat(count, 1, 1).requires_grad_()
+    state = torch.tensor([[[1.0, 2.0, 1.0], [3.0, 2.0, 1.0]]]).double().repeat(count, 1, 1).requires_grad_()
+    run.add_state(KEY, state)
     score = scale * (run.states[KEY] * torch.tensor(weights).double()).sum((1, 2))
     return run, torch.stack([score, torch.zeros_like(score)], dim=1)
 

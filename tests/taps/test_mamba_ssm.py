@@ -23,10 +23,14 @@ def load_double():
     return module
 
 
-def load_real(monkeypatch):
+@pytest.fixture
+def real():
     """Import the installed layer with an empty CUDA extension: on a CPU its scan must then be ours."""
-    monkeypatch.setitem(sys.modules, "selective_scan_cuda", ModuleType("selective_scan_cuda"))
-    return importlib.import_module("mamba_ssm.modules.mamba_simple")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "selective_scan_cuda", ModuleType("selective_scan_cuda"))
+        yield importlib.import_module("mamba_ssm.modules.mamba_simple")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mamba_ssm"]:
+        del sys.modules[name]  # transformers would find it, and scan by a kernel that is not there
 
 
 class Stack(nn.Module):
@@ -110,10 +114,9 @@ def test_accelerates(model, hidden):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mamba_ssm") is None, reason="mamba_ssm is not installed")
-def test_its_own_layer_runs_on_a_cpu_by_our_kernels(monkeypatch, hidden):
-    module = load_real(monkeypatch)
+def test_its_own_layer_runs_on_a_cpu_by_our_kernels(real, hidden):
     torch.manual_seed(0)
-    model = nn.Sequential(module.Mamba(6, d_state=4, layer_idx=0)).eval()
+    model = nn.Sequential(real.Mamba(6, d_state=4, layer_idx=0)).eval()
     accelerate_model(model)
     plain = model(hidden)
     with record(model) as run:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mamba_mender.taps import Edit, edit, record
+from mamba_mender.taps import Edit, accelerate_model, edit, record
 from mamba_mender.taps.scan_call import ScanCall
 
 
@@ -43,6 +43,24 @@ def test_a_graph_that_is_broken_at_the_taps_is_recorded_and_edited_exactly(vim, 
         changed = vim(images)
     with edit(vim, change):
         assert_close(compiled(images), changed)
+
+
+@torch.no_grad()
+def test_a_foreign_model_that_is_compiled_inside_the_block_stops_at_its_mixers(make_family, ids):
+    model = make_family("Mamba")
+    plain = model(ids).logits
+    with record(model) as run:
+        assert_close(torch.compile(model, backend="eager")(ids).logits, plain)
+    assert all(scan.proof().holds for scan in run.scans.values())
+    assert_close(model(ids).logits, plain, rtol=0, atol=0)
+
+
+@torch.no_grad()
+def test_an_accelerated_model_compiles(make_family, ids):
+    model = make_family("Mamba")
+    plain = model(ids, use_cache=False).logits
+    accelerate_model(model)
+    assert_close(torch.compile(model, backend="eager")(ids, use_cache=False).logits, plain, rtol=1e-5, atol=1e-6)
 
 
 def test_a_compiled_foreign_model_is_refused(make_family, ids):

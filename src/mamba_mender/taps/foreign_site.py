@@ -50,7 +50,7 @@ class ForeignSite(Site):
         made |= {name: self._wrap(self._update) for name in UPDATES}
         made |= {"causal_conv1d_fn": self._wrap(self._conv), "causal_conv1d_update": self._wrap(self._conv_update)}
         made |= {name: no_fusing for name in FUSED}
-        undo = rebind(self.module, made)
+        undo = rebind(self.module, made, compiled=False)
         flags = {flag: getattr(self.module, flag) for flag in FLAGS if hasattr(self.module, flag)}
         projection_hook = self.module.get_submodule("in_proj").register_forward_hook(self._see_projection)
         for flag in flags:

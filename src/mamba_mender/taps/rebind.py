@@ -6,10 +6,12 @@ from typing import Any
 
 from torch import nn
 
+from mamba_mender.taps.eager import eager
+
 METHODS = ("forward", "step")  # the methods of a mixer that scan: `step` is mamba_ssm's way to decode
 
 
-def rebind(module: nn.Module, make: Mapping[str, Callable[[Any], Any]]) -> Callable[[], None]:
+def rebind(module: nn.Module, make: Mapping[str, Callable[[Any], Any]], *, compiled: bool = True) -> Callable[[], None]:
     """Let a module's methods find other functions under some global names.
 
     The methods are copied, with a dictionary of globals of their own in which the names are replaced; so neither
@@ -18,6 +20,7 @@ def rebind(module: nn.Module, make: Mapping[str, Callable[[Any], Any]]) -> Calla
     Args:
         module: whose methods to copy.
         make: a global name to what builds its replacement from what the method would have called.
+        compiled: whether torch.compile may trace the copies; False keeps them out of its graphs.
 
     Returns:
         What puts the module back.
@@ -33,7 +36,7 @@ def rebind(module: nn.Module, make: Mapping[str, Callable[[Any], Any]]) -> Calla
             f"record: {type(module).__name__} calls none of {sorted(make)}; its library has changed, please report it."
         )
     for name, copy in changed.items():
-        setattr(module, name, MethodType(copy, module))
+        setattr(module, name, MethodType(copy if compiled else eager(copy), module))
 
     def undo() -> None:
         for name in changed:

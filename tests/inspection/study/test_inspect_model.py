@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 from mamba_mender._check import UserError
-from mamba_mender.inspection.study import Inspection, inspect_model
+from mamba_mender.inspection.study import Inspection, across_similarity, inspect_model
 from mamba_mender.inspection.study import study as course
 from mamba_mender.inspection.study.analyses import Analysis
+from mamba_mender.inspection.study.parts import NotMeasured
 
 QUICK = ["states", "activations"]
 
@@ -134,6 +135,47 @@ def test_an_analysis_that_fails_leaves_the_others(vim, images, tmp_path, monkeyp
     assert told["about"]["error"] == {"kind": "ValueError", "message": "a planted failure"}
     again = inspect(vim, images, tmp_path)  # what failed is tried again
     assert again.errors == found.errors
+
+
+def test_a_part_that_failed_is_remembered_and_tried_again(vim, images, tmp_path, monkeypatch):
+    def fail(*args, **options):
+        raise ValueError("planted failure")
+
+    both = {"only": ["similarity", "consistency"]}  # of two inputs, consistency lacks parts by nature
+    with monkeypatch.context() as planted:
+        planted.setattr(across_similarity, "cross_layer_cka", fail)
+        found = inspect(vim, images[:2], tmp_path, **both)
+        assert found.errors == [("across", "similarity", "cka: planted failure")]
+        assert found.across("similarity")["cka"].failed
+        assert inspect(vim, images[:2], tmp_path, **both).errors == found.errors
+        assert inspect(vim, images[:2], tmp_path, only=["activations"]).errors == found.errors
+        with pytest.raises(UserError, match=r"across, similarity, cka: planted failure \(--strict\)"):
+            inspect(vim, images[:2], tmp_path, strict=True, **both)
+        assert Inspection.load(tmp_path).errors == found.errors
+    again = inspect(vim, images[:2], tmp_path, strict=True, **both)
+    assert again.errors == []
+    assert not isinstance(again.across("similarity")["cka"], NotMeasured)
+    lacked = [part for part in again.across("consistency").values() if isinstance(part, NotMeasured)]
+    assert lacked
+    assert not any(part.failed for part in lacked)
+    monkeypatch.setattr(course.Study, "_keep", fail)  # nothing is left to measure
+    assert inspect(vim, images[:2], tmp_path, **both).errors == []
+
+
+def test_what_failed_stays_written_down_when_the_next_run_is_cut(vim, images, tmp_path, monkeypatch):
+    images[2, 0, 0, 0] = float("nan")
+    found = inspect(vim, images, tmp_path, batch_size=1)
+    assert [own[:2] for own in found.errors] == [("input 2", "input")]
+
+    def stop(*args, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as cut:
+        cut.setattr(course.Study, "_run_batch", stop)
+        with pytest.raises(KeyboardInterrupt):
+            inspect(vim, images, tmp_path, batch_size=1)
+    assert Inspection.load(tmp_path).errors == found.errors
+    assert inspect(vim, images, tmp_path, batch_size=1).errors == found.errors
 
 
 def test_a_fault_of_ours_is_never_hidden(vim, images, tmp_path, monkeypatch):
