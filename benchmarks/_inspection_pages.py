@@ -22,6 +22,9 @@ def inspection_parts(results: dict[str, Any]) -> list[str]:
         for row in rows
         if row["way"] == OURS and "in_forward_passes" in row
     ]
+    tokens = "; ".join(
+        dict.fromkeys(f"{row['op']}: {row['length']:,} tokens" for row in results["models"])
+    ).capitalize()
     return [
         goals(results),
         "A model of mamba-130m's shape on random weights, batch 1, float32. Seconds, median of three (of one where "
@@ -33,7 +36,7 @@ def inspection_parts(results: dict[str, Any]) -> list[str]:
         "forward once to reach the next, once more to record its scan, and every other block a third time, because "
         "only every second input is kept.",
         "The same model as transformers runs it, and with `accelerate_model`: milliseconds; in brackets how many "
-        "times ours fits in. Prefill of 1,024 tokens with the logits of the last; a training step of 256.",
+        f"times ours fits in. {tokens}. Prefill as generation begins, with the logits of the last token.",
         times(results["models"]),
     ]
 

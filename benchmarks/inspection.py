@@ -139,7 +139,7 @@ def seconds(call: Callable[[], Any]) -> float:
 
 def compare_models(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Time transformers' model as it comes and on our kernels, prefill and a training step."""
-    sizes, lengths = args.sizes, (24, 16) if args.quick else (1024, 256)
+    sizes, lengths = args.sizes, (24, 16) if args.quick else (1024, 128)
     theirs = language_model(sizes, sizes.layers, sizes.vocabulary)
     ours = copy.deepcopy(theirs)
     accelerate_model(ours)
