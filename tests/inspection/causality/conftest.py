@@ -146,3 +146,12 @@ def relay():
         writes(5, lambda h: 0.5 * h[..., 2] + 0.3 * h[..., 3]),
     ]
     return Stack(functions, [5])
+
+
+@pytest.fixture
+def long_chain():
+    """Each of five layers reads channel 0, which nobody writes, what layer 0 writes, and what the one before writes."""
+    functions = [writes(1, lambda h: torch.tanh(2 * h[..., 0]))]
+    for channel in (2, 3, 4, 5):
+        functions.append(writes(channel, lambda h, c=channel: torch.tanh(h[..., c - 1] + h[..., 1]) + h[..., 0] ** 2))
+    return Stack(functions, [1, 3, 5])
