@@ -47,3 +47,9 @@ def test_refuses_a_count(count):
 def test_refuses(given, message):
     with pytest.raises(ValueError, match=message):
         remember(**given)
+
+
+def test_half_precision_recalls_what_its_values_recall():
+    state = torch.randn(12, 3).bfloat16()
+    half, full = remember(state), remember(state.double())
+    assert torch.equal(half.recall(state, 4), full.recall(state.double(), 4))

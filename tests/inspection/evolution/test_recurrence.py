@@ -95,3 +95,10 @@ def test_padding_has_no_part():
 def test_refuses(given, message):
     with pytest.raises(ValueError, match=message):
         recurrence(torch.randn(1, 9, 2), **given)
+
+
+def test_half_precision_gives_what_its_values_give():
+    state = torch.randn(1, 12, 3).bfloat16()
+    half, full = recurrence(state, surrogates=9), recurrence(state.double(), surrogates=9)
+    assert torch.equal(half.plot, full.plot)
+    assert torch.equal(half.determinism, full.determinism)

@@ -40,3 +40,11 @@ def test_one_token_has_no_step():
     result = stability(torch.ones(1, 1, 3))
     assert result.mean.isnan().all()
     assert result.shuffled.isnan().all()
+
+
+def test_half_precision_is_computed_in_float32():
+    state = torch.randn(2, 6, 3).bfloat16()
+    half, full = stability(state), stability(state.float())
+    assert half.values.dtype == torch.float32
+    assert torch.equal(half.values, full.values)
+    assert torch.equal(half.shuffled, full.shuffled)

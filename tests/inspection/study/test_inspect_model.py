@@ -1,4 +1,6 @@
 import json
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch import nn
 from mamba_mender._check import UserError
 from mamba_mender.inspection.study import Inspection, across_similarity, inspect_model
 from mamba_mender.inspection.study import study as course
-from mamba_mender.inspection.study.analyses import Analysis
+from mamba_mender.inspection.study.analyses import OF_INPUT, Analysis
 from mamba_mender.inspection.study.parts import NotMeasured
 
 QUICK = ["states", "activations"]
@@ -71,6 +73,27 @@ def test_goes_on_where_it_stopped_with_the_same_numbers(vim, images, tmp_path, m
     calls.clear()
     inspect(vim, images, tmp_path / "cut", batch_size=2)
     assert calls == []
+
+
+def test_the_time_of_a_run_that_was_cut_counts(vim, images, tmp_path, monkeypatch):
+    clock = count()
+    monkeypatch.setattr(course, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    native = course.Study._run_batch
+
+    def stop(self, rows, *args):
+        if rows == [2]:
+            raise KeyboardInterrupt
+        native(self, rows, *args)
+
+    with monkeypatch.context() as cut:
+        cut.setattr(course.Study, "_run_batch", stop)
+        with pytest.raises(KeyboardInterrupt):
+            inspect(vim, images, tmp_path, batch_size=1)
+    before = Inspection.load(tmp_path).metadata["seconds"]["all"]
+    assert before > 6  # a second and more for each of the results so far
+    again = next(clock)
+    after = inspect(vim, images, tmp_path, batch_size=1).metadata["seconds"]["all"]
+    assert after == before + next(clock) - again - 2  # from the first look at the clock to the last
 
 
 def test_another_model_other_settings_or_inputs_are_not_mixed_in(vim, images, tmp_path):
@@ -220,3 +243,11 @@ def test_single_analyses_add_to_what_is_there(vim, images, tmp_path):
 def test_a_model_without_a_scan_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"Linear \(Linear\) has no scan that is known here"):
         inspect_model(nn.Linear(2, 2), [torch.tensor([1, 2])], out=tmp_path)
+
+
+def test_a_model_in_half_precision_has_every_result(make_family, tmp_path):
+    texts = [torch.randint(0, 7, (9,)) for _ in range(2)]
+    per_input = [analysis.name for analysis in OF_INPUT]
+    found = inspect(make_family("Mamba", torch.bfloat16), texts, tmp_path, only=per_input, layers=[0])
+    assert found.errors == []
+    assert found.results("patterns", 1)["embedding/stability"].shuffled.isfinite().all()

@@ -52,7 +52,7 @@ def stability(state: Tensor, *, mask: Tensor | None = None) -> Stability:
     """Measure the stability of a state over tokens, beside that of a random order.
 
     Args:
-        state: (batch, tokens, channels).
+        state: (batch, tokens, channels); computed in float32 at least.
         mask: True at real tokens, (batch, tokens); None where nothing is padded.
 
     Returns:
@@ -67,6 +67,7 @@ def stability(state: Tensor, *, mask: Tensor | None = None) -> Stability:
     """
     real = check_states("stability", [state], mask)
     both = real[:, 1:] & real[:, :-1]
+    state = state.to(torch.promote_types(state.dtype, torch.float32))  # half precision has no distance
     values = step_stability(state[:, :-1], state[:, 1:]).masked_fill(~both, torch.nan)
     shuffled = torch.stack([_shuffled(row[kept]) for row, kept in zip(state, real, strict=True)])
     return Stability(values, values.nanmean(1), shuffled)

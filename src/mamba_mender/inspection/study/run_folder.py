@@ -52,12 +52,12 @@ class RunFolder:
         return (self.out / "across" if folder is None else self.out / "inputs" / folder) / analysis
 
     def has(self, folder: str | None, analysis: str, mark: str) -> bool:
-        """Tell whether results are there, complete, and of the same model, input and settings."""
+        """Tell whether results are there, without a failure, and of the same model, input and settings."""
         path = self.path(folder, analysis)
         if not path.with_name(path.name + ".json").is_file():
             return False
         about = read_about(path)
-        return about.get("fingerprint") == mark and "error" not in about
+        return about.get("fingerprint") == mark and not {"error", "failed"} & about.keys()
 
     def save(self, folder: str | None, analysis: str, results: dict[str, Any], about: dict[str, Any]) -> None:
         """Keep the results of one analysis."""

@@ -23,6 +23,7 @@ from mamba_mender.inspection.study.sample import Sample
 from mamba_mender.inspection.study.scans import BatchScans
 from mamba_mender.inspection.study.subject import Subject, describe
 
+ACROSS_INPUTS = "across"  # in the place of an input's name
 FACTS = Analysis("input", "input", lambda sample: {"facts": input_facts(sample)})  # of every input, before all else
 
 
@@ -73,8 +74,11 @@ class Study:
             "threads": torch.get_num_threads(),
         }
         self.marks, self.folder = marks, RunFolder(out, metadata)
-        now = {a.name for a in (FACTS, *self.analyses[0], *self.analyses[1])}
-        self.errors += [error for error in self.folder.earlier_errors if error["analysis"] not in now]
+        names = {own.name for own in self.given} | {ACROSS_INPUTS}
+        # What failed stays written down until it is tried again, also where this run does not get that far.
+        self.errors += [error for error in self.folder.earlier_errors if error["input"] in names]
+        self.spent_before = self.folder.metadata["seconds"].get("all", 0.0)
+        self._write()
 
     def run(self, advance: Callable[[int], None], *, swapped: bool = False) -> None:
         """Go through the inputs in batches, and then across them; swapped: whether the scans are ours for the while."""
@@ -95,10 +99,7 @@ class Study:
             UserError: no input could be inspected.
         """
         self.folder.metadata["finished"] = True
-        self.folder.note_peak()
-        spent = self.folder.metadata["seconds"]
-        spent["all"] = round(spent.get("all", 0.0) + time.monotonic() - self.began, 3)
-        self.folder.write()
+        self._write()
         if not self.samples:
             raise UserError(
                 f"inspect: none of the {len(self.given)} inputs could be inspected; the first: "
@@ -165,28 +166,36 @@ class Study:
                 raise _TooMuchError from error
             self._fail(row, analysis, error, mark)
             return False
-        self._note_parts(row, analysis, results)
+        failed = self._note_parts(row, analysis, results)
         seconds = round(time.monotonic() - began, 3)
-        self.folder.save(self._folder(row), analysis.file, results, {"fingerprint": mark, "seconds": seconds})
+        about = {"fingerprint": mark, "seconds": seconds} | ({"failed": failed} if failed else {})
+        self.folder.save(self._folder(row), analysis.file, results, about)
         spent = self.folder.metadata["seconds"]
         spent[analysis.name] = round(spent.get(analysis.name, 0.0) + seconds, 3)
-        self.folder.note_peak()
-        self.folder.write()
+        self._write()
         return True
 
-    def _note_parts(self, row: int | None, analysis: Analysis, results: dict[str, Any]) -> None:
-        """Write down the parts that failed; the results themselves say why, too.
+    def _note_parts(self, row: int | None, analysis: Analysis, results: dict[str, Any]) -> list[str]:
+        """Write down the parts that failed, and name them; the results themselves say why, too.
 
         Raises:
             UserError: the run is strict.
         """
-        name = "across" if row is None else self.given[row].name
+        name, failed = self._name(row), []
+        self._forget(name, analysis)
         for part, result in results.items():
             if isinstance(result, NotMeasured) and result.failed:
                 if self.strict:
                     raise UserError(f"inspect: {name}, {analysis.name}, {part}: {result.reason} (--strict)")
                 told = {"kind": "part", "message": f"{part}: {result.reason}"}
                 self.errors.append({"input": name, "analysis": analysis.name, **told})
+                failed.append(part)
+        return failed
+
+    def _forget(self, name: str, analysis: Analysis) -> None:
+        """Drop what an earlier run wrote down of an analysis, now that it was tried again."""
+        tried = [e for e in self.folder.earlier_errors if (e["input"], e["analysis"]) == (name, analysis.name)]
+        self.errors[:] = [error for error in self.errors if not any(error is old for old in tried)]
 
     def _fail(self, row: int | None, analysis: Analysis, error: BaseException, mark: str) -> None:
         """Write an error down where the results would be.
@@ -195,16 +204,26 @@ class Study:
             UserError: the run is strict.
         """
         told = tell_error(error)
-        name = "across" if row is None else self.given[row].name
+        name = self._name(row)
         if self.strict:
             raise UserError(f"inspect: {name}, {analysis.name}: {told['message']} (--strict)") from error
+        self._forget(name, analysis)
         self.errors.append({"input": name, "analysis": analysis.name, **told})
         self.folder.save(self._folder(row), analysis.file, {}, {"fingerprint": mark, "error": told})
+        self._write()
+
+    def _write(self) -> None:
+        """Write the metadata with the time of all runs so far: this one may be cut off before it ends."""
+        self.folder.metadata["seconds"]["all"] = round(self.spent_before + time.monotonic() - self.began, 3)
+        self.folder.note_peak()
         self.folder.write()
 
     def _deciding(self) -> dict[str, Any]:
         """The settings that decide what is found; the batch is part of an input's own mark."""
         return {name: value for name, value in self.settings.items() if name != "batch_size"}
+
+    def _name(self, row: int | None) -> str:
+        return ACROSS_INPUTS if row is None else self.given[row].name
 
     def _folder(self, row: int | None) -> str | None:
         return None if row is None else self.folders[row]
