@@ -92,6 +92,8 @@ def test_what_failed_is_told(model, tmp_path, capsys):
         (["--image", "digits", "--text", "x.txt"], "give either --text FILE"),
         (["--image", "digit"], "there is no folder 'digit'; give one with images, or one of"),
         (["--image", "digits", "--only", "stats"], "no analysis 'stats'; the nearest are ['states']"),
+        (["--image", "digits", "--only", ""], "no analysis is named; leave only out (--only) to run them all"),
+        (["--image", "digits", "--only", " ,"], "no analysis is named"),
         (["--image", "digits", "--layers", "9"], "no scan in layers [9]; it has them in [0, 1]"),
         (["--image", "digits", "--layers", "x"], "layers are named like 0,3,last or 0-5 or all, got 'x'"),
         (["--page-only"], "holds no inspection"),
@@ -110,9 +112,15 @@ def test_a_model_has_to_be_named(tmp_path, capsys):
     code, _, errors = run(capsys, "--image", "digits", "--out", tmp_path)
     assert code == 2
     assert "name a model" in errors
-    code, _, errors = run(capsys, tmp_path / "no.safetensors", "--image", "digits", "--out", tmp_path)
-    assert code == 2
-    assert "no.safetensors" in errors
+
+
+@pytest.mark.parametrize("name", ["no.safetensors", "no.pth", "no/model.safetensors", "empty"])
+def test_a_model_that_is_not_there_is_one_line_and_exit_code_2(tmp_path, capsys, name):
+    (tmp_path / "empty").mkdir()
+    code, told, errors = run(capsys, tmp_path / name, "--image", "digits", "--out", tmp_path / "run")
+    assert (code, told) == (2, "")
+    assert name in errors
+    assert len(errors.splitlines()) == 1
 
 
 def test_a_model_with_broken_weights_says_so(model, tmp_path, capsys):

@@ -59,8 +59,14 @@ def choose_analyses(only: Sequence[str] | None) -> tuple[list[Analysis], list[An
         Those of one input, and those across inputs.
 
     Raises:
-        UserError: a name is unknown.
+        UserError: a name is unknown, or there is none.
+
+    Example:
+        >>> [[analysis.name for analysis in part] for part in choose_analyses(["causality", "states"])]
+        [['states'], ['causality']]
     """
+    if only is not None and not only:
+        raise UserError("inspect: no analysis is named; leave only out (--only) to run them all.")
     known = [analysis.name for analysis in (*OF_INPUT, *ACROSS)]
     for name in only or ():
         if name not in known:
