@@ -73,12 +73,41 @@ def test_nothing_to_find():
     assert found.grades["discovery"].recall != found.grades["discovery"].recall
 
 
+def effects(*values):
+    direct = torch.zeros(4, 4).double()
+    direct[torch.triu_indices(4, 4, 1).unbind()] = torch.tensor(values).double()
+    return EffectGraph([0, 1, 2, 3], direct, direct)
+
+
+def test_the_truth_is_what_is_large_among_the_effects():
+    """All are above the threshold; the median is 0.30, so that 0.20 is an edge and 0.14 is none."""
+    noise = torch.randn(300, 4, generator=torch.Generator().manual_seed(1))
+    graded = discover_graph(noise, effects(0.40, 0.14, 0.05, 0.5, 0.20, 0.9))
+    assert {tuple(edge) for edge in graded.truth.nonzero().tolist()} == {(0, 1), (1, 2), (1, 3), (2, 3)}
+    assert not graded.complete
+    absolute = discover_graph(noise, effects(0.40, 0.14, 0.05, 0.5, 0.20, 0.9), share=0)
+    assert int(absolute.truth.sum()) == 6
+    assert absolute.complete
+
+
+def test_says_that_a_complete_truth_grades_nothing():
+    draw = torch.Generator().manual_seed(1)
+    mixed = torch.randn(300, 4, generator=draw) @ torch.rand(4, 4, generator=draw)
+    graded = discover_graph(mixed, effects(*[0.3] * 6))
+    assert graded.complete
+    assert graded.found.any()
+    assert graded.grades["discovery"].precision == graded.grades["random"].precision == 1
+    assert not discover_graph(mixed, effects(*[0.3] * 5, 0.0)).complete
+
+
 def test_refuses(monkeypatch):
     truth = EffectGraph([0, 1, 2], torch.zeros(3, 3), torch.zeros(3, 3))
     with pytest.raises(ValueError, match=r"\(samples, 3 blocks\)"):
         discover_graph(torch.zeros(9, 2), truth)
     with pytest.raises(ValueError, match="is constant"):
         discover_graph(torch.zeros(9, 3), truth)
+    with pytest.raises(ValueError, match="share must be 0 or more"):
+        discover_graph(torch.randn(9, 3), truth, share=-1.0)
     monkeypatch.setitem(sys.modules, "causallearn", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"discover_graph: the library .*mamba-mender\[inspect\]"):

@@ -33,6 +33,8 @@ class DiscoveredGraph(Result):
     variance) and "random" (as many edges as PC's at random in the order of the blocks; the mean of 1000).
     variances: of each block's variable before it was standardised, (blocks).
     samples: how many rows discovery saw.
+
+    If :attr:`complete`, no grade says anything: whatever is drawn in the order of the blocks, also at random, is true.
     """
 
     blocks: list[int]
@@ -42,6 +44,11 @@ class DiscoveredGraph(Result):
     grades: dict[str, GraphGrade]
     variances: Tensor
     samples: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether the truth has every edge that the order of the blocks allows."""
+        return bool(self.truth[torch.triu_indices(*self.truth.shape, 1).unbind()].all())
 
 
 def block_variables(model: nn.Module, inputs: Tensor, *, mask: Tensor | None = None) -> Tensor:
@@ -64,7 +71,13 @@ def block_variables(model: nn.Module, inputs: Tensor, *, mask: Tensor | None = N
 
 
 def discover_graph(
-    variables: Tensor, truth: EffectGraph, *, threshold: float = 0.01, level: float = 0.01, seed: int = 0
+    variables: Tensor,
+    truth: EffectGraph,
+    *,
+    threshold: float = 0.01,
+    share: float = 0.5,
+    level: float = 0.01,
+    seed: int = 0,
 ) -> DiscoveredGraph:
     """Let PC find edges between blocks, and grade them by the effects of interventions.
 
@@ -72,10 +85,16 @@ def discover_graph(
     norm, would else give the order away without any cause being found. It reads correlations of finite samples and
     cannot see what interventions see; the grade says how far that goes.
 
+    In a network nearly every block moves every later one by more than nothing. An edge of the truth is therefore a
+    direct effect of at least ``share`` of the median of those above ``threshold``. Where all are that large, the
+    truth is complete and the grades say nothing (:attr:`DiscoveredGraph.complete`).
+
     Args:
         variables: a column for each block, in the order of ``truth.blocks``, (samples, blocks).
         truth: from :func:`effect_graph`.
-        threshold: relative change from which a direct effect counts as an edge of the truth.
+        threshold: relative change of y up to which a direct effect is none.
+        share: of the median direct effect above the threshold, from which one is an edge of the truth; 0 takes all
+            above the threshold.
         level: significance level of PC's tests of partial correlation.
         seed: of the random graphs.
 
@@ -84,7 +103,7 @@ def discover_graph(
 
     Raises:
         ModuleNotFoundError: causal-learn is not installed.
-        ValueError: shapes disagree, or a block's variable does not vary.
+        ValueError: shapes disagree, a block's variable does not vary, or threshold or share is negative.
 
     Source: Spirtes, Glymour & Scheines (2000), section 5.4.2; Reisach, Seiler & Weichwald, "Beware of the simulated
     DAG" (arXiv:2102.13647), for sorting by variance.
@@ -95,12 +114,14 @@ def discover_graph(
             f"discover_graph: variables must be (samples, {count} blocks) with more samples than blocks + 3, got "
             f"shape {tuple(variables.shape)}."
         )
+    if threshold < 0 or share < 0:
+        raise ValueError(f"discover_graph: threshold and share must be 0 or more, got {threshold} and {share}.")
     exact = variables.detach().double().cpu()
     variances = exact.var(0)
     if not bool((variances > 0).all()):
         raise ValueError("discover_graph: a block's variable is constant; give inputs on which every block varies.")
     standard = (exact - exact.mean(0)) / variances.sqrt()
-    real = truth.edges(threshold)
+    real = _edges(truth, threshold, share)
     found = _pc(standard, level)
     sorted_ = _by_variance(standard, variances)
     grades = {
@@ -109,6 +130,13 @@ def discover_graph(
         "random": _random(int(found.sum()), real, seed),
     }
     return DiscoveredGraph(truth.blocks, real, found, sorted_, grades, variances, len(exact))
+
+
+def _edges(truth: EffectGraph, threshold: float, share: float) -> Tensor:
+    above = truth.edges(threshold)
+    if not above.any():
+        return above
+    return above & (truth.direct >= share * truth.direct[above].quantile(0.5))
 
 
 def grade(found: Tensor, truth: Tensor) -> GraphGrade:
