@@ -117,6 +117,17 @@ def test_nothing_of_the_source_reaches_the_target_of_a_cut_edge(vim, images, dir
     assert_close(c[:, others], recorded(vim, images).states[StateKey(0, "c", direction)][:, others])
 
 
+def test_its_entry_is_blank_and_its_position_stays(make_copier):
+    """Without token 2, token 3's write would see token 1 through the convolution, and not a blank."""
+    assert "position stays" in " ".join(str(knock_out.__doc__).split())
+    assert "as if it were not there" not in " ".join(str(knock_out.__doc__).split())
+    leaky = make_copier(0.0, 0.0, 1.0, 0.0)  # c[t] is silu(x[t - 1])
+    c = recorded(leaky, IDS, *knock_out([2])).states[StateKey(0, "c", "forward")]
+    said = torch.nn.functional.silu(torch.nn.functional.one_hot(IDS, 5).double())
+    assert c[:, 3].abs().max() == 0  # a blank, not token 1
+    assert_close(c[:, 4], said[:, 3])
+
+
 def test_refuses(vim, images, copier):
     scan = recorded(vim, images)["layers.0.mixer.forward_scan"]
     with pytest.raises(ValueError, match=r"scans forwards, so 0 never reads 3"):

@@ -19,9 +19,10 @@ def knock_out(
     """Word edits after which no other token of a mixer sees the given tokens.
 
     A token reaches the others by three ways: its write into the state, the short convolution (the d_conv - 1
-    tokens after it see it there), and its step, which makes the state before it decay. With all three cut, the
-    others are exactly as if it were not there. What the token itself puts out is left as it is, but for what it
-    would have read of itself from the state.
+    tokens after it see it there), and its step, which makes the state before it decay. With all three cut, nothing
+    of what it is reaches the others. Its entry is blank, but its position stays: the others keep their distances in
+    the convolution, which sees a 0 there, so that they are not what they would be in a sequence without the token.
+    What the token itself puts out is left as it is, but for what it would have read of itself from the state.
 
     Args:
         tokens: positions to remove as sources.
