@@ -7,6 +7,8 @@ from mamba_mender.inspection.study import Inspection
 from mamba_mender.inspection.study.parts import NotMeasured
 from mamba_mender.report.chapters.exhibit import ACROSS, Chapter, Exhibit, one, results_of
 
+TOO_NARROW = 0.15  # by how much intervals may cover less than they state
+
 
 def _result(found: Inspection, name: str) -> Any:
     result = results_of(found, "causality", None).get(name)
@@ -22,13 +24,19 @@ def _say(name: str, words: Callable[[Any], str]) -> Callable[[Inspection, int | 
 
 
 def _discovered(result: Any) -> str:
+    edge = "An edge by intervention is a direct effect of at least half the median one."
+    if result.complete:
+        return (
+            f"{edge} Every layer has one on every later layer here, so that any graph is right, also one drawn at "
+            "random: the grade of the discovery says nothing."
+        )
     told = [
         f"{name}: precision {grade.precision:.2f}, recall {grade.recall:.2f}, {grade.distance} edges wrong"
         for name, grade in result.grades.items()
     ]
     found, random = result.grades["discovery"].distance, result.grades["random"].distance
     verdict = "" if found < random else " It is no better than drawing edges at random."
-    return f"{'; '.join(told)}.{verdict}"
+    return f"{edge} {'; '.join(told)}.{verdict}"
 
 
 def _agreement(result: Any) -> str:
@@ -64,10 +72,12 @@ def _predictor(found: Inspection, _which: int | None) -> list[str]:
         return [
             f"A predictor of effects loses to the mean on interventions it has not seen (R2 = {r2:.2f}): not shown."
         ]
+    coverage, level = float(told["coverage"]), float(told["level"])
+    warning = " Its intervals are too narrow here and must not be used." if level - coverage > TOO_NARROW else ""
     return [
         f"A predictor of effects reaches R2 = {r2:.2f} on interventions it has not seen (first order alone "
-        f"{float(told['r2_first_order']):.2f}); {100 * float(told['coverage']):.0f} % of them lie in its "
-        f"{100 * float(told['level']):.0f} % intervals."
+        f"{float(told['r2_first_order']):.2f}); {100 * coverage:.0f} % of them lie in its {100 * level:.0f} % "
+        f"intervals.{warning}"
     ]
 
 
