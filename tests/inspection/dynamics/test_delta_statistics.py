@@ -50,6 +50,17 @@ def test_independent_and_orthogonal_profiles_are_not_consistent(make_record):
     assert 0.01 < above < 0.11  # 5 % of channels by chance
 
 
+def test_independent_profiles_that_persist_are_not_consistent(make_record):
+    batch, channels, length = 4, 400, 128
+    steps = torch.randn(batch, channels, length)
+    steps[..., 0] /= (1 - 0.9**2) ** 0.5  # stationary from the start
+    for t in range(1, length):
+        steps[..., t] += 0.9 * steps[..., t - 1]
+    found = delta_statistics(with_steps(make_record(batch=batch, channels=channels, length=length), steps))
+    above = (found.consistency > found.chance).double().mean()
+    assert 0.01 < above < 0.1  # 5 % of channels by chance; 20 % and more beside shuffled positions
+
+
 def test_persistence_and_variance_of_known_series(make_record):
     ramp = 1 + torch.arange(16.0)
     turning = torch.tensor([1.0, 2.0]).repeat(8)

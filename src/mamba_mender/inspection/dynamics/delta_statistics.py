@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mamba_mender.inspection.dynamics.scan_terms import as_call
 from mamba_mender.inspection.result import Result
+from mamba_mender.inspection.similarity.exchange import draw_order
 from mamba_mender.taps import ScanRecord, derived
 
 CHANNELS = 1 << 22  # numbers in the (channels, batch, length) tensors that are held at a time
@@ -22,9 +23,9 @@ class DeltaStatistics(Result):
     consistency: mean correlation between two samples' steps over the positions, (channels), in [-1, 1]: 1 where
         all samples have the same profile up to scale and offset. Pairs with a constant one do not count; NaN in a
         batch of one.
-    chance: the largest consistency when each sample's positions are shuffled, (channels); with 19 shuffles, one
-        channel in 20 exceeds it by chance.
-    shuffles: how many shuffles.
+    chance: the largest consistency when each sample is turned round by a random offset, (channels), which keeps
+        how a step depends on its neighbours; with 19 turns, about one channel in 20 exceeds it by chance.
+    shuffles: how many times.
     """
 
     mean: Tensor
@@ -48,8 +49,8 @@ def delta_statistics(record: ScanRecord, *, shuffles: int = 19, seed: int = 0) -
 
     Args:
         record: the scan, with at least two samples for the consistency.
-        shuffles: how many times the consistency is measured with shuffled positions, for comparison.
-        seed: of the shuffles.
+        shuffles: how many times the consistency is measured with each sample turned round, for comparison.
+        seed: of the offsets.
 
     Returns:
         The statistics.
@@ -65,7 +66,8 @@ def delta_statistics(record: ScanRecord, *, shuffles: int = 19, seed: int = 0) -
         >>> tuple(delta_statistics(run["layers.0.mixer.forward_scan"]).consistency.shape)
         (64,)
 
-    Source: Pearson's correlation; squared coefficient of variation.
+    Source: Pearson's correlation; squared coefficient of variation; rotations as in
+    :func:`mamba_mender.inspection.similarity.exchange.draw_order`.
     """
     if shuffles < 1:
         raise ValueError(f"delta_statistics: shuffles must be at least 1, got {shuffles}.")
@@ -76,7 +78,7 @@ def delta_statistics(record: ScanRecord, *, shuffles: int = 19, seed: int = 0) -
     centred = torch.where(keep, step - mean[..., None], 0)
     both = keep[..., 1:] & keep[..., :-1]
     draw = torch.Generator().manual_seed(seed)
-    orders = [_shuffle(real, draw) for _ in range(shuffles)]
+    orders = [_turn(real, draw) for _ in range(shuffles)]
     width = max(1, CHANNELS // step[:, 0].numel())
     found, chance = [], []
     for part, level in zip(centred.split(width, 1), mean.split(width, 1), strict=True):
@@ -93,14 +95,17 @@ def delta_statistics(record: ScanRecord, *, shuffles: int = 19, seed: int = 0) -
     )
 
 
-def _shuffle(real: Tensor, draw: torch.Generator) -> Tensor:
-    """Draw an order of each sample's positions that leaves padding where it is, (batch, length)."""
-    orders = []
-    for row in real.cpu():
-        order, tokens = torch.arange(len(row)), row.nonzero()[:, 0]
-        order[tokens] = tokens[torch.randperm(len(tokens), generator=draw)]
-        orders.append(order)
-    return torch.stack(orders).to(real.device)
+def _turn(real: Tensor, draw: torch.Generator) -> Tensor:
+    """Turn each sample's positions round by a random offset; padding stays where it is, (batch, length).
+
+    A shuffle would take neighbours apart and make the correlation that chance gives to smooth profiles too small.
+    """
+    place = real.cpu()
+    sequence, column = place.nonzero(as_tuple=True)  # of each real position, sample by sample
+    _, sequence = sequence.unique(return_inverse=True)  # a sample without tokens has no number
+    order = torch.arange(place.shape[1]).repeat(len(place), 1)
+    order[place] = column[draw_order(sequence, "rotation", draw)]
+    return order.to(real.device)
 
 
 def _correlation(x: Tensor, y: Tensor, keep: Tensor) -> Tensor:

@@ -223,7 +223,7 @@ def _(result: DeltaStatistics) -> Figure:
         persistence.set(title="Persistence", xlabel="correlation with the next token", ylabel="channels, %")
         persistence.set_xlim(-1, 1)
         _spread(consistency, result.consistency, bins, EASY, "measured")
-        _spread(consistency, result.chance, bins, HARD, f"highest of {result.shuffles} shuffles", filled=False)
+        _spread(consistency, result.chance, bins, HARD, f"highest of {result.shuffles} rotations", filled=False)
         consistency.set(title="Consistency across inputs", xlabel="correlation between inputs", ylabel="channels, %")
         consistency.set_xlim(-1, 1)
         if len(_finite(result.consistency)):
