@@ -12,6 +12,7 @@ from typing import Any
 
 from _figure import FIGURE, draw_speed
 from _goals import is_reached
+from _inspection_pages import inspection_parts
 from _mending_tables import arms, gap, interval, steps, verdict
 from _speed_pages import conv_parts, cross_parts, scan_parts, shared_parts, step_parts, training_parts
 from _why import why
@@ -26,6 +27,7 @@ SPEED = {  # benchmark: its heading, and what lays it out
     "step": ("Decoding", step_parts),
     "training_step": ("A training step", training_parts),
     "shared_core": ("A core held by another process", shared_parts),
+    "inspection": ("Looking inside", inspection_parts),
 }
 
 

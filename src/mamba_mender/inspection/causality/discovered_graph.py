@@ -48,7 +48,8 @@ class DiscoveredGraph(Result):
     @property
     def complete(self) -> bool:
         """Whether the truth has every edge that the order of the blocks allows."""
-        return bool(self.truth[torch.triu_indices(*self.truth.shape, 1).unbind()].all())
+        rows, columns = self.truth.shape
+        return bool(self.truth[torch.triu_indices(rows, columns, 1).unbind()].all())
 
 
 def block_variables(model: nn.Module, inputs: Tensor, *, mask: Tensor | None = None) -> Tensor:
