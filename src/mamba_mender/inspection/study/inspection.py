@@ -18,9 +18,8 @@ class Inspection:
     folder: where they are.
     metadata: model, settings, inputs, analyses, errors, times and memory, as in metadata.json.
 
-    Example:
-        >>> found.results("attention")["layers.3.mixer.scan/map"]  # doctest: +SKIP
-        >>> plot(found.results("attention", 2)["rollout"])  # doctest: +SKIP
+    ``found.results("attention", 2)["rollout"]`` is one result of the third input, and ``found.across("similarity")``
+    holds those over all inputs; ``plot`` draws any of them.
     """
 
     folder: Path
