@@ -85,3 +85,17 @@ def need(module: str, *, extra: str, where: str) -> Any:
             f"{where}: the library {module!r} is not installed; pip install 'mamba-mender[{extra}]'.", name=module
         )
     return importlib.import_module(module)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error is memory running out, on the GPU or the CPU.
+
+    Example:
+        >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shape mismatch"))
+        (True, False)
+    """
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

@@ -6,10 +6,10 @@ import resource
 import pytest
 import torch
 
-from mamba_mender._check import UserError
+from mamba_mender._check import UserError, is_out_of_memory
 from mamba_mender.training import TrainConfig, classify, train
 from mamba_mender.training.checkpoint import last_checkpoint, load_checkpoint
-from mamba_mender.training.failures import explained, is_out_of_memory
+from mamba_mender.training.failures import explained
 from mamba_mender.training.metrics_log import read_metrics
 
 CONFIG = TrainConfig(steps=8, batch_size=16, evaluate_every=2, log_every=1)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from safetensors import SafetensorError
 
-from mamba_mender._check import UserError
+from mamba_mender._check import UserError, is_out_of_memory
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 BAD_INPUT, INTERRUPTED = 2, 130  # exit codes; 130 is 128 + SIGINT, as shells have it
@@ -64,8 +64,6 @@ def explain(error: BaseException) -> str | None:
         return f"the disk is full ({error}). Free some space or name another folder with --out; nothing saved is lost."
     if isinstance(error, OSError):
         return None if error.filename is None else f"cannot use {str(error.filename)!r}: {error.strerror}."
-    from mamba_mender.training.failures import is_out_of_memory
-
     if is_out_of_memory(error):
         first = str(error).partition("\n")[0]
         return f"out of memory; lower --batch-size (and --masked-batch-size when mending). {first}".rstrip()

@@ -5,9 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
-from mamba_mender._check import UserError
+from mamba_mender._check import UserError, is_out_of_memory
 from mamba_mender.training.config import TrainConfig
 
 FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "the file is too big"}
@@ -42,18 +40,6 @@ def explained(config: TrainConfig, out: Path | None) -> Iterator[None]:
             f"factor for the same result, or set precision='bf16' (now {config.precision!r}). "
             f"{_kept(out)} The allocator said: {str(error).splitlines()[0]}"
         ) from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error is memory running out, on the GPU or the CPU.
-
-    Example:
-        >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shape mismatch"))
-        (True, False)
-    """
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def _kept(out: Path | None) -> str:

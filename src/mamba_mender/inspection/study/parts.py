@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from mamba_mender._check import is_out_of_memory
 from mamba_mender.inspection.result import Result
-from mamba_mender.inspection.study.failures import is_memory, tell_error
+from mamba_mender.inspection.study.failures import tell_error
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Parts(dict[str, Any]):
         try:
             self[name] = measure()
         except (ValueError, RuntimeError, ArithmeticError, ImportError) as error:
-            if is_memory(error):
+            if is_out_of_memory(error):
                 raise
             self[name] = NotMeasured(tell_error(error)["message"], failed=True)
 

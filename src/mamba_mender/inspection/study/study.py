@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from mamba_mender import __version__
-from mamba_mender._check import UserError
+from mamba_mender._check import UserError, is_out_of_memory
 from mamba_mender.inspection.study.analyses import Analysis
-from mamba_mender.inspection.study.failures import EXPECTED, is_memory, tell_error
+from mamba_mender.inspection.study.failures import EXPECTED, tell_error
 from mamba_mender.inspection.study.fingerprint import fingerprint
 from mamba_mender.inspection.study.input_facts import input_facts
 from mamba_mender.inspection.study.inputs import StudyInput
@@ -162,7 +162,7 @@ class Study:
                 torch.manual_seed(self.settings["seed"])
                 results = find()
         except EXPECTED as error:
-            if crowded and is_memory(error):
+            if crowded and is_out_of_memory(error):
                 raise _TooMuchError from error
             self._fail(row, analysis, error, mark)
             return False

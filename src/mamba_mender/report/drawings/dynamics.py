@@ -158,26 +158,25 @@ def _(result: Gramians) -> Figure:
 
 @plot.register
 def _(result: Contribution) -> Figure:
-    with _panels(3) as (figure, (norms, share, channels)):
-        _along(norms, result.old, EASY, "old state, |exp(step A) h[t-1]|")
-        _along(norms, result.new, HARD, "new write, |step B u|")
-        norms.set(title="Old state and new write", ylabel="norm")
-        norms.set_ylim(0, 1.35 * norms.get_ylim()[1])
-        norms.legend(loc="upper left")
-        _share_panels(share, channels, result.share, result.channel_share, "Share of the old state")
-        _note(figure, _lines(result.share))
-    return figure
+    terms = {"old state, |exp(step A) h[t-1]|": result.old, "new write, |step B u|": result.new}
+    return _two_terms(result, terms, "Old state and new write", "Share of the old state")
 
 
 @plot.register
 def _(result: SkipShare) -> Figure:
+    terms = {"from the state, |<C, h>|": result.state, "past it, |D u|": result.skip}
+    return _two_terms(result, terms, "The two terms of y", "Share of the skip")
+
+
+def _two_terms(result: Contribution | SkipShare, terms: dict[str, Tensor], title: str, share_title: str) -> Figure:
+    """Draw the norms of two terms of a sum, and the share of one of them."""
     with _panels(3) as (figure, (norms, share, channels)):
-        _along(norms, result.state, EASY, "from the state, |<C, h>|")
-        _along(norms, result.skip, HARD, "past it, |D u|")
-        norms.set(title="The two terms of y", ylabel="norm")
+        for (name, norm), colour in zip(terms.items(), (EASY, HARD), strict=True):
+            _along(norms, norm, colour, name)
+        norms.set(title=title, ylabel="norm")
         norms.set_ylim(0, 1.35 * norms.get_ylim()[1])
         norms.legend(loc="upper left")
-        _share_panels(share, channels, result.share, result.channel_share, "Share of the skip")
+        _share_panels(share, channels, result.share, result.channel_share, share_title)
         _note(figure, _lines(result.share))
     return figure
 
