@@ -11,7 +11,7 @@ from _timing import machine, write_json
 
 from mamba_mender.data import ImageData
 from mamba_mender.repair import ArmResult, Base, MendConfig, mend_arm, prepare_base
-from mamba_mender.training.statistics import bootstrap_interval, paired_gain
+from mamba_mender._interval import bootstrap_interval, paired_gain
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 LAYERS = [
-    ["_check"],
+    ["_check", "_files", "_interval", "_progress"],
     ["ops"],
     ["nn"],
     ["models"],

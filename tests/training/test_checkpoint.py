@@ -17,7 +17,6 @@ from mamba_mender.training.checkpoint import (
     pack,
     save_checkpoint,
     split_optimiser,
-    write_atomic,
 )
 
 
@@ -54,19 +53,6 @@ def test_a_truncated_file_is_named(tmp_path, file):
     (path / file).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=rf"{file} is.*delete .*step-00000001 to start the run again"):
         load_checkpoint(path)
-
-
-def test_write_atomic_keeps_the_old_content_when_it_fails(tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    write_atomic(path, b"old")
-
-    def fail(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="No space left"):
-        write_atomic(path, b"new")
-    assert path.read_bytes() == b"old"
 
 
 def test_tied_and_sliced_tensors_can_be_packed():

@@ -133,7 +133,7 @@ def check_fit(path: str, network: "Any", data: "ImageData") -> None:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write JSON, whole or not at all."""
-    from mamba_mender.training.checkpoint import write_atomic
+    from mamba_mender._files import write_atomic
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps(content, indent=2).encode() + b"\n")

@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from mamba_mender import __version__
 from mamba_mender._check import UserError, nearest
+from mamba_mender._files import write_atomic
 from mamba_mender.models.published import PICKLES, read_published
 from mamba_mender.models.vim import Vim
 
@@ -55,8 +55,8 @@ def save_model(model: nn.Module, path: str | Path, *, extra: dict[str, Any] | No
     text = json.dumps(card, indent=2)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, safetensors.torch.save(tensors, {"format": "pt", "card": text}))
-    _write(path.with_suffix(".json"), text.encode() + b"\n")
+    write_atomic(path, safetensors.torch.save(tensors, {"format": "pt", "card": text}))
+    write_atomic(path.with_suffix(".json"), text.encode() + b"\n")
     return path
 
 
@@ -162,15 +162,6 @@ def _make_card(model: nn.Module, extra: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"save_model: extra must not hold {sorted(taken)}, which the card fills itself.")
     return card | extra
 
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file beside its place and move it there, or leave nothing behind."""
-    beside = path.with_name(path.name + ".tmp")
-    try:
-        beside.write_bytes(content)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _check_fit(path: Path, model: nn.Module, state: dict[str, Tensor]) -> None:

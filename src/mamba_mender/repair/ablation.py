@@ -18,8 +18,8 @@ from mamba_mender.repair.comparison import compare_arms
 from mamba_mender.repair.mend_config import MendConfig
 from mamba_mender.repair.run_folder import open_run
 from mamba_mender.taps import STATES, find_states
-from mamba_mender.training.checkpoint import write_atomic
-from mamba_mender.training.statistics import Interval
+from mamba_mender._files import write_atomic
+from mamba_mender._interval import Interval
 
 Loss = Literal["external", "internal"]
 LOSSES: dict[Loss, str] = {"external": "ext", "internal": "int"}

@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mamba_mender._check import UserError
-from mamba_mender.training.checkpoint import pack, write_atomic
+from mamba_mender._files import write_atomic
+from mamba_mender.training.checkpoint import pack
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from mamba_mender._check import UserError
 from mamba_mender.data import ImageData
 from mamba_mender.repair.fingerprint import fingerprint
 from mamba_mender.repair.mend_config import MendConfig
-from mamba_mender.training.checkpoint import write_atomic
+from mamba_mender._files import write_atomic
 
 FREE = ("arms", "seeds", "clean_bound", "notes", "description")  # may differ: they add to a run, or only describe it
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mamba_mender.report.contents import Contents
-from mamba_mender.training.statistics import Interval, paired_gain
+from mamba_mender._interval import Interval, paired_gain
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from mamba_mender.inspection.study import Inspection
 from mamba_mender.inspection.study.parts import NotMeasured
-from mamba_mender.inspection.study.result_files import write_whole
+from mamba_mender._files import write_atomic
 from mamba_mender.report import drawings  # noqa: F401  registers every drawing on `plot`
 from mamba_mender.report.chapters import ACROSS, CHAPTERS, Chapter, Exhibit
 from mamba_mender.report.picture import Picture
@@ -93,7 +93,7 @@ def _save(figure: Figure, path: Path) -> None:
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=DOTS, facecolor="white")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, buffer.getvalue())
+    write_atomic(path, buffer.getvalue())
 
 
 def _slug(name: Any) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 from mamba_mender import __version__
 from mamba_mender.inspection.progress import ImageBar
 from mamba_mender.inspection.study import Inspection
-from mamba_mender.inspection.study.result_files import write_whole
+from mamba_mender._files import write_atomic
 from mamba_mender.report.chapters import CHAPTERS
 from mamba_mender.report.inspect_gallery import hang
 from mamba_mender.report.overlay import enlarge
@@ -57,7 +57,7 @@ def write_inspection_page(folder: str | Path, *, progress: bool = False) -> Path
         version=__version__,
     )
     path = found.folder / "report.html"
-    write_whole(path, page.encode())
+    write_atomic(path, page.encode())
     return path
 
 

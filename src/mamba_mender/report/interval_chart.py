@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mamba_mender.report.palette import INK, MUTED, look, style
-from mamba_mender.training.statistics import Interval
+from mamba_mender._interval import Interval
 
 
 def interval_chart(

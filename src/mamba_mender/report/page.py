@@ -18,7 +18,7 @@ from mamba_mender.report.pictures import make_pictures
 from mamba_mender.report.story import tell_story
 from mamba_mender.report.visualize import visualize
 from mamba_mender.report.words import CAPTIONS, WORDS
-from mamba_mender.training.checkpoint import write_atomic
+from mamba_mender._files import write_atomic
 
 
 def write_report(run_folder: Path | str) -> Path:

@@ -17,7 +17,7 @@ from mamba_mender.report.sight import Scene, Sight
 from mamba_mender.report.training_chart import training_chart
 from mamba_mender.report.verdict import percent, points
 from mamba_mender.taps import EMBEDDING, StateKey
-from mamba_mender.training.statistics import Interval, bootstrap_interval
+from mamba_mender._interval import Interval, bootstrap_interval
 
 SHOWN = 3  # easy images on a sheet, and hard ones
 BLOCKS = 5  # blocks on a sheet

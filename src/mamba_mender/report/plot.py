@@ -16,7 +16,7 @@ from mamba_mender.report.palette import EASY, HARD
 from mamba_mender.report.score_chart import external_chart
 from mamba_mender.report.training_chart import training_chart
 from mamba_mender.training import Evaluation, TrainResult
-from mamba_mender.training.statistics import wilson_interval
+from mamba_mender._interval import wilson_interval
 
 MOST_ROWS = 8
 

@@ -10,7 +10,7 @@ from mamba_mender.report.palette import look
 from mamba_mender.report.pictures import even_share, outside_by_arm
 from mamba_mender.report.places import channel_state, name_state
 from mamba_mender.report.verdict import percent, points, verdict
-from mamba_mender.training.statistics import bootstrap_interval
+from mamba_mender._interval import bootstrap_interval
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from mamba_mender.training.statistics import Interval
+from mamba_mender._interval import Interval
 
 
 @dataclass(frozen=True)

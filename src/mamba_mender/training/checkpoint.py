@@ -13,23 +13,9 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from mamba_mender._check import UserError
+from mamba_mender._files import write_flushed
 
 State = dict[str, Any]
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "state.json"
-        >>> write_atomic(path, b"{}")
-        >>> path.read_text(), path.with_name("state.json.tmp").exists()
-        ('{}', False)
-    """
-    part = path.with_name(path.name + ".tmp")
-    _write(part, content)
-    os.replace(part, path)
 
 
 def save_checkpoint(folder: Path, step: int, tensors: dict[str, dict[str, Tensor]], state: State) -> Path:
@@ -62,8 +48,8 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, dict[str, Tensor
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     for name, named in tensors.items():
-        _write(part / f"{name}.safetensors", pack(named))
-    _write(part / "state.json", json.dumps(state).encode())
+        write_flushed(part / f"{name}.safetensors", pack(named))
+    write_flushed(part / "state.json", json.dumps(state).encode())
     if path.exists():  # the same step saved again, after a resume
         shutil.rmtree(path)
     os.replace(part, path)
@@ -146,10 +132,3 @@ def join_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor],
         number, _, key = name.partition(".")
         state.setdefault(int(number), {})[key] = value
     optimiser.load_state_dict({"state": state, "param_groups": rest["groups"]})
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())

@@ -21,7 +21,7 @@ from mamba_mender.training.config import TrainConfig
 from mamba_mender.training.ema import EMA
 from mamba_mender.training.evaluate import Evaluation, evaluate, summarise
 from mamba_mender.training.metrics_log import MetricsLog, read_metrics
-from mamba_mender.training.progress import ProgressLine
+from mamba_mender._progress import ProgressLine
 from mamba_mender.training.random_states import random_states, set_random_states
 from mamba_mender.training.run import Run
 from mamba_mender.training.step import Criterion, Step, StepContext

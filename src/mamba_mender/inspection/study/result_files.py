@@ -3,7 +3,6 @@
 import importlib
 import json
 import math
-import os
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from mamba_mender._check import UserError
+from mamba_mender._files import write_atomic
 from mamba_mender.inspection.result import Result
 from mamba_mender.taps import StateKey
 
@@ -52,8 +52,8 @@ def save_results(path: Path, results: dict[str, Any], about: dict[str, Any] | No
     text = json.dumps(content, indent=1, allow_nan=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     if tensors:
-        write_whole(path.with_name(path.name + ".safetensors"), safetensors.torch.save(tensors))
-    write_whole(path.with_name(path.name + ".json"), text.encode())
+        write_atomic(path.with_name(path.name + ".safetensors"), safetensors.torch.save(tensors))
+    write_atomic(path.with_name(path.name + ".json"), text.encode())
 
 
 def load_results(path: Path) -> dict[str, Any]:
@@ -90,18 +90,6 @@ def read_about(path: Path) -> dict[str, Any]:
     """
     return _read(path)["about"]
 
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its place and move it there: a reader sees the old one or the new one."""
-    beside = path.with_name(path.name + ".tmp")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any]:

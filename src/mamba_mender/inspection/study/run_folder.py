@@ -7,7 +7,8 @@ from typing import Any
 from mamba_mender._check import UserError
 from mamba_mender.inspection.study.inspection import METADATA
 from mamba_mender.inspection.study.peak import peak_memory
-from mamba_mender.inspection.study.result_files import read_about, save_results, write_whole
+from mamba_mender._files import write_atomic
+from mamba_mender.inspection.study.result_files import read_about, save_results
 
 FREE = ("batch_size", "strict")  # settings that may differ: they do not change what is found
 
@@ -39,7 +40,7 @@ class RunFolder:
 
     def write(self) -> None:
         """Write the metadata as they stand."""
-        write_whole(self.out / METADATA, json.dumps(self.metadata, indent=1, allow_nan=False).encode())
+        write_atomic(self.out / METADATA, json.dumps(self.metadata, indent=1, allow_nan=False).encode())
 
     def note_peak(self) -> None:
         """Keep the largest memory of all runs so far."""

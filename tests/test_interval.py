@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mamba_mender.training.statistics import Interval, bootstrap_interval, paired_gain, wilson_interval
+from mamba_mender._interval import Interval, bootstrap_interval, paired_gain, wilson_interval
 
 
 def test_wilson_matches_published_values():

@@ -3,7 +3,7 @@ import io
 from rich.console import Console
 
 from mamba_mender.training import progress
-from mamba_mender.training.progress import ProgressLine
+from mamba_mender._progress import ProgressLine
 
 
 def drawn(monkeypatch, *, patience, terminal=True, shown=True):
