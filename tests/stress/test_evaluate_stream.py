@@ -61,3 +61,9 @@ def test_refuses_a_stream_that_is_all_warm_up(planted, whole_image):
         evaluate_stream(whole_image, *stream(planted, 5), batch_size=2, warmup=5)
     with pytest.raises(ValueError, match="labels has images=4"):
         evaluate_stream(whole_image, torch.zeros(5, 1, 8, 8), torch.zeros(4), batch_size=2)
+
+
+def test_refuses_a_model_of_fewer_classes(planted, whole_image):
+    images, labels = stream(planted)
+    with pytest.raises(UserError, match=r"go up to 2, but the model gives logits of shape \(25, 2\)"):
+        evaluate_stream(whole_image, images, labels + 1, batch_size=25)

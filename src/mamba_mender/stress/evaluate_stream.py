@@ -43,7 +43,7 @@ def evaluate_stream(
         A :class:`StreamOutcome`. An answer that is not finite is wrong.
 
     Raises:
-        UserError: no image is left to be judged.
+        UserError: no image is left to be judged, or the model gives no logits of all classes.
 
     Example:
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
@@ -62,6 +62,7 @@ def evaluate_stream(
     with in_mode(model, training=False), torch.no_grad():
         for part in pixels.split(batch_size):
             logits = model(part.to(device)).float()
+            _check_classes(logits, labels)
             finite = logits.isfinite().all(-1)
             answers.append(torch.where(finite, logits.argmax(-1), -1).cpu())
             if (health := health_of(model, len(part))) is not None:
@@ -69,6 +70,14 @@ def evaluate_stream(
     predictions = torch.cat(answers)[warmup:]
     health = torch.cat(healths)[warmup:] if healths else None
     return StreamOutcome(predictions == labels.cpu()[warmup:], predictions, health)
+
+
+def _check_classes(logits: Tensor, labels: Tensor) -> None:
+    if logits.ndim != 2 or logits.shape[1] <= int(labels.max()):
+        raise UserError(
+            f"evaluate_stream: the labels go up to {int(labels.max())}, but the model gives logits of shape "
+            f"{tuple(logits.shape)}; they must be (batch, classes), of all classes."
+        )
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -202,12 +202,13 @@ class StressResult:
         return {"settings": self.settings, "cells": cells, "missing": list(self.missing)}
 
     def _some(self, model: str, *what: Any, **how: Any) -> list[CellResult]:
-        return self.find_all(model, *what, **how) or [self.find(model, *what, **how)]  # find says what is there
+        found = self.find_all(model, *what, **how) or [self.find(model, *what, **how)]  # find says what is there
+        return sorted(found, key=_place)  # by which two models are compared
 
 
-def _place(result: CellResult) -> tuple[Any, ...]:
+def _place(result: CellResult) -> tuple[str, float, str, int]:
     cell = result.cell
-    return cell.perturbation, cell.order, cell.batch_size
+    return cell.perturbation.name, cell.perturbation.level, cell.order, cell.batch_size
 
 
 def _common_indices(results: list[CellResult]) -> Tensor:
