@@ -2,7 +2,8 @@
 
 from mamba_mender.data.corruptions.add_noise import add_noise
 from mamba_mender.data.corruptions.corrupt import corrupt
-from mamba_mender.data.corruptions.corruption import Corruption, Length
+from mamba_mender.data.corruptions.corruption import Corruption
+from mamba_mender.data.corruptions.length import Length
 from mamba_mender.data.corruptions.rotate import rotate
 from mamba_mender.data.corruptions.table import CORRUPTIONS, VALIDATION_CORRUPTIONS
 from mamba_mender.data.corruptions.translate import translate

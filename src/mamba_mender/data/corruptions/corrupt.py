@@ -38,7 +38,7 @@ def corrupt(images: Tensor, name: str, severity: int, *, generator: torch.Genera
     Source:
         Hendrycks and Dietterich 2019, Benchmarking neural network robustness to common corruptions and perturbations.
     """
-    known = CORRUPTIONS | VALIDATION_CORRUPTIONS
+    known = {**CORRUPTIONS, **VALIDATION_CORRUPTIONS}
     if name not in known:
         raise UserError(f"corrupt: no corruption {name!r}; {nearest(name, known)}.")
     if severity not in range(1, 6):

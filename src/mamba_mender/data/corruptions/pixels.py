@@ -1,5 +1,6 @@
-"""The check that what is to be corrupted is a batch of pixels."""
+"""Checks on what is to be corrupted: a batch of pixels, and numbers for its images."""
 
+import torch
 from torch import Tensor
 
 from mamba_mender._check import UserError
@@ -33,3 +34,30 @@ def check_pixels(where: str, images: Tensor) -> None:
             f"{where}: pixels must lie between 0 and 1, got {low:.3g} to {high:.3g}; "
             "corrupt the pixels, and normalise them afterwards."
         )
+
+
+def one_per_image(where: str, images: Tensor, **number: float | Tensor) -> Tensor:
+    """Spread a number, or take one for each image, (batch,), in the images' dtype and on their device.
+
+    Args:
+        where: the public function that is checking, named in the message.
+        images: (batch, ...).
+        number: one argument by its name.
+
+    Raises:
+        UserError: there are neither one nor as many as images, or one is not finite.
+
+    Example:
+        >>> one_per_image("rotate", torch.zeros(2, 1, 8, 8), degrees=30.0)
+        tensor([30., 30.])
+    """
+    ((name, given),) = number.items()
+    numbers = torch.as_tensor(given, dtype=images.dtype, device=images.device)
+    if numbers.shape not in {(), (len(images),)}:
+        raise UserError(
+            f"{where}: {name} must be one number or one for each of {len(images)} images, "
+            f"got shape {tuple(numbers.shape)}."
+        )
+    if not numbers.isfinite().all():
+        raise UserError(f"{where}: {name} must be finite, got {given}.")
+    return numbers.expand(len(images))

@@ -1,9 +1,8 @@
 """Rotate images about their centre."""
 
-import torch
 from torch import Tensor
 
-from mamba_mender.data.corruptions.pixels import check_pixels
+from mamba_mender.data.corruptions.pixels import check_pixels, one_per_image
 
 
 def rotate(images: Tensor, degrees: float | Tensor) -> Tensor:
@@ -17,9 +16,10 @@ def rotate(images: Tensor, degrees: float | Tensor) -> Tensor:
         Pixels of the same shape, interpolated linearly, differentiable in images and angles.
 
     Raises:
-        UserError: the images are not pixels.
+        UserError: the images are not pixels, or the angles not one or one for each image.
 
     Example:
+        >>> import torch
         >>> images = torch.tensor([[[[0.0, 1.0], [0.0, 0.0]]]])
         >>> rotate(images, 90).round().tolist()
         [[[[1.0, 0.0], [0.0, 0.0]]]]
@@ -27,5 +27,4 @@ def rotate(images: Tensor, degrees: float | Tensor) -> Tensor:
     from kornia.geometry.transform import rotate as turn  # kornia takes 2 s to import
 
     check_pixels("rotate", images)
-    angles = torch.as_tensor(degrees, dtype=images.dtype, device=images.device).expand(len(images))
-    return turn(images, angles, padding_mode="zeros").clamp(0, 1)
+    return turn(images, one_per_image("rotate", images, degrees=degrees), padding_mode="zeros").clamp(0, 1)

@@ -1,15 +1,22 @@
 """The one table of corruptions: names, groups, parameters at five severities, sources.
 
 Amplitudes (noise, contrast, density, quality ...) are ImageNet-C's at any size. What is counted in pixels is a
-:class:`Length`: ImageNet-C's at a side of 224, CIFAR-10-C's at 32 and below, linear in between. So an image of 224
-gets ImageNet-C's parameters, and a small one is corrupted as strongly with blurs that fit it.
+:class:`Length`: ImageNet-C's at a side of 224, so that such an image gets ImageNet-C's parameters, and a small image's
+at 32 and below, linear in between.
+
+A small image's lengths are CIFAR-10-C's, but where a higher severity would be nearer to the clean image, or hardly
+differ from the last: glass moves fewer pixels at the lower severities, motion's fourth is a little wider, elastic's
+corners come in rising order, blocks are larger, and flakes are two pixels or more. At 224 elastic's second severity is
+the farthest from clean, as in ImageNet-C: its affine map is the largest there. Saturate takes colour away at the
+severities 1 and 2 and adds it from 3 on, and spatter is water up to 3 and mud above.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from mamba_mender.data.corruptions import blur, digital, noise, weather
-from mamba_mender.data.corruptions.corruption import Corruption, Length
+from mamba_mender.data.corruptions.corruption import Corruption
+from mamba_mender.data.corruptions.length import Length
 
 PAPER = "Hendrycks and Dietterich 2019, ImageNet-C and CIFAR-10-C"
 
@@ -61,7 +68,7 @@ CORRUPTIONS: Mapping[str, Corruption] = MappingProxyType(
                 reach=_lengths((0.1, 0.25, 0.5, 0.6, 1), (1, 2, 2, 3, 4)),
                 rounds=(1, 1, 1, 2, 2),
             ),
-            source=f"{PAPER}; the rounds are CIFAR-10-C's at any size",
+            source=f"{PAPER}; the rounds are CIFAR-10-C's at any size, a small image's lengths ours",
         ),
         "motion_blur": Corruption(
             group="blur",
@@ -84,7 +91,7 @@ CORRUPTIONS: Mapping[str, Corruption] = MappingProxyType(
             severities=_five(
                 mean=(0.1, 0.2, 0.55, 0.55, 0.55),
                 sigma=0.3,
-                flake=_lengths((2, 2, 2, 2.25, 2), (3, 2, 4, 4.5, 2.5)),
+                flake=_lengths((2, 2, 2.25, 2.5, 2.5), (3, 2, 4, 4.5, 2.5)),
                 threshold=(0.5, 0.5, 0.9, 0.85, 0.85),
                 streak=_lengths((3, 4, 4, 6, 12), (4, 4, 8, 8, 12)),
                 streak_reach=_lengths((8, 10, 10, 12, 14), (10, 12, 12, 12, 12)),
@@ -135,7 +142,7 @@ CORRUPTIONS: Mapping[str, Corruption] = MappingProxyType(
                     tuple(1 / share for share in (0.6, 0.5, 0.4, 0.3, 0.25)),
                 )
             ),
-            source=PAPER,
+            source=f"{PAPER}; a small image's blocks are ours",
         ),
         "jpeg_compression": Corruption(
             group="digital",

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mamba_mender.data.corruptions.pixels import check_pixels
+from mamba_mender.data.corruptions.pixels import check_pixels, one_per_image
 
 
 def translate(images: Tensor, rows: float | Tensor, columns: float | Tensor) -> Tensor:
@@ -18,7 +18,7 @@ def translate(images: Tensor, rows: float | Tensor, columns: float | Tensor) -> 
         Pixels of the same shape, interpolated linearly, differentiable in images and shares.
 
     Raises:
-        UserError: the images are not pixels.
+        UserError: the images are not pixels, or the shares not one or one for each image.
 
     Example:
         >>> translate(torch.tensor([[[[0.25, 0.5]]]]), 0, 0.5).tolist()
@@ -27,10 +27,6 @@ def translate(images: Tensor, rows: float | Tensor, columns: float | Tensor) -> 
     from kornia.geometry.transform import translate as shift  # kornia takes 2 s to import
 
     check_pixels("translate", images)
-    height, width = images.shape[2:]
-
-    def pixels(share: float | Tensor, side: int) -> Tensor:
-        return torch.as_tensor(share, dtype=images.dtype, device=images.device).expand(len(images)) * side
-
-    steps = torch.stack([pixels(columns, width), pixels(rows, height)], dim=1)
-    return shift(images, steps, padding_mode="zeros").clamp(0, 1)
+    down = one_per_image("translate", images, rows=rows) * images.shape[2]
+    right = one_per_image("translate", images, columns=columns) * images.shape[3]
+    return shift(images, torch.stack([right, down], dim=1), padding_mode="zeros").clamp(0, 1)
