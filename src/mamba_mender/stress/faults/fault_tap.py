@@ -71,7 +71,7 @@ class FaultTap(Tap):
             if fault.rate and chosen:
                 change = self._recurrence(number, fault, key, (row, call.first_channel), hit_here, call.start)
                 edits.append(RecurrenceEdit("state", chosen, change))
-        result = run(replace(call, edits=(*edits, *call.edits)) if edits else call)
+        result = run(replace(call, edits=(*call.edits, *edits)) if edits else call)
         self._hits.add(key, hit_here, first_channel=call.first_channel)
         return result
 
