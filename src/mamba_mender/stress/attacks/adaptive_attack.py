@@ -1,0 +1,53 @@
+"""Attack a model with all that is known of it."""
+
+from torch import Tensor, nn
+
+from mamba_mender.stress.attacks.attack import Attack
+from mamba_mender.stress.attacks.attack_outcome import AttackOutcome
+from mamba_mender.stress.attacks.run_attack import attack_in_batches
+
+
+def adaptive_attack(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    attack: Attack,
+    *,
+    learn: bool = False,
+    batch_size: int | None = None,
+    progress: bool = False,
+) -> AttackOutcome:
+    """Run an attack in each way that fits the model, and keep each image's worst.
+
+    - through the model as it is, and all that it computes over the batch;
+    - with the gradient of its `surrogate()`, if it has one (BPDA);
+    - with logits averaged over eight passes, of each of these, if two passes over the model differ (EOT).
+
+    Args:
+        model: takes pixels in [0, 1], gives logits, (batch, classes).
+        images: float pixels, (images, channels, height, width).
+        labels: the right answers, int64, (images,).
+        attack: what to do in each way.
+        learn: the pass that judges runs once outside `held()`.
+        batch_size: images attacked together; all if omitted.
+        progress: show a bar when it lasts longer than two seconds.
+
+    Returns:
+        An :class:`AttackOutcome`; its attack is the one given.
+
+    Raises:
+        UserError: as :func:`run_attack`.
+
+    Example:
+        >>> import torch
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+        >>> images, labels = torch.rand(3, 1, 2, 2), torch.zeros(3, dtype=torch.long)
+        >>> adaptive_attack(model, images, labels, Attack("fgsm", eps=1.0)).correct.tolist()
+        [False, False, False]
+
+    Source:
+        Tramèr et al., On adaptive attacks to adversarial example defenses, NeurIPS 2020.
+    """
+    return attack_in_batches(
+        model, images, labels, attack, adaptive=True, learn=learn, batch_size=batch_size, progress=progress
+    )
