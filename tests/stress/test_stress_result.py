@@ -78,6 +78,17 @@ def test_a_curve_begins_at_the_clean_images(result):
         result.curve("ours", "corruption")
 
 
+def test_the_worst_of_several_attacks():
+    kinds = ("a", 0.1), ("b", 0.1), ("a", 0.2)
+    weak, strong, other = (Perturbation("attack", name, level) for name, level in kinds)
+    result = make(
+        [("m", weak, {0: 1, 1: 0, 2: 1}), ("m", strong, {2: 1, 1: 1, 0: 0}), ("m", other, {0: 0, 1: 0, 2: 0})]
+    )
+    assert result.worst_accuracy("m", level=0.1) == wilson_interval(1, 3)
+    assert result.worst_accuracy("m").mean == 0
+    assert result.worst_accuracy("m", name="b").mean == pytest.approx(2 / 3)
+
+
 def test_says_what_there_is_where_a_cell_is_not(result):
     with pytest.raises(UserError, match="no model 'our'; the nearest are"):
         result.find("our")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mamba_mender._check import UserError, nearest
-from mamba_mender._interval import Interval, bootstrap_interval, paired_gain
+from mamba_mender._interval import Interval, bootstrap_interval, paired_gain, wilson_interval
 from mamba_mender.stress.cell_files import read_all
 from mamba_mender.stress.cell_result import CellResult
 from mamba_mender.stress.corruption_error import corruption_error
@@ -132,6 +132,17 @@ class StressResult:
         """
         found = self._some(model, family, name, level, **how)
         return _common_indices(found), torch.from_numpy(_on_common_images(found).mean(axis=0))
+
+    def worst_accuracy(
+        self, model: str, family: str = "attack", name: str | None = None, level: float | None = None, **how: Any
+    ) -> Interval:
+        """Give the share of images that were right in all cells of a description, with its interval (Wilson).
+
+        Of several attacks at one budget it is what the strongest for each image leaves: 1 where none succeeds, 0 where
+        each image falls to one of them.
+        """
+        right = _on_common_images(self._some(model, family, name, level, **how)).min(axis=0)
+        return wilson_interval(int(right.sum()), len(right))
 
     def mean_accuracy(
         self,
