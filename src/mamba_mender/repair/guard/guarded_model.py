@@ -1,0 +1,155 @@
+"""A model whose states are guarded while it runs."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from mamba_mender.repair.guard.config import GuardConfig
+from mamba_mender.repair.guard.health import site_weights
+from mamba_mender.repair.guard.passage import Passage
+from mamba_mender.repair.guard.site_guard import SiteGuard
+from mamba_mender.repair.guard.site_law import SiteLaw
+from mamba_mender.repair.guard.vigilance import Vigilance
+from mamba_mender.taps.find_places import find_places
+from mamba_mender.taps.places import Places
+from mamba_mender.taps.record import refuse_compiled
+from mamba_mender.taps.spot import Point, listen
+from mamba_mender.taps.state_key import StateKey
+from mamba_mender.taps.tap import Tap
+
+Snapshot = dict[str, Tensor]
+
+
+class GuardedModel(nn.Module):
+    """Run a model, and repair its states where they are unhealthy.
+
+    One forward pass is one pass through the model: each site judges the states that reach it, and a sample that was
+    flagged is repaired there and at every later site. Samples that are not flagged are left as they are, to the bit.
+    What is remembered is in the state dict. While gradients are recorded, they flow through the statistics too.
+
+    Args:
+        model: the model; it is not changed, only listened to while it runs.
+        laws: what is healthy at each site, by key, such as "embedding" or "2.h"; in the order of the model.
+        config: the settings.
+
+    Raises:
+        ValueError: the model has no such site.
+    """
+
+    def __init__(self, model: nn.Module, laws: Mapping[str, SiteLaw], config: GuardConfig) -> None:
+        super().__init__()
+        self.model, self.config = model, config
+        self.sites = nn.ModuleDict({_escape(key): SiteGuard(law, config) for key, law in laws.items()})
+        self.vigilance = Vigilance(config.alpha)
+        self.softness = 0.0
+        self.keep_states = False
+        self.last: Passage | None = None
+        self.last_health: Tensor | None = None
+        self._held = False
+        site_places(model, laws)  # refuses sites that are not there
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the model on its own arguments; gives what it gives."""
+        refuse_compiled("GuardedModel", self.model)
+        places = site_places(self.model, [_unescape(key) for key in self.sites])
+        passage = Passage(site_weights(len(self.sites)), self.vigilance, self._held, self.softness, self.keep_states)
+        with listen(_GuardTap(self, places, passage), places.spots()):
+            out = self.model(*args, **kwargs)
+        if passage.first is not None and not self._held and self.config.mode == "running":
+            self.vigilance.count(passage.first, passage.alarmed)
+        self.last = passage
+        health = [report.health for report in passage.reports.values()]
+        self.last_health = _least(health)
+        return out
+
+    def reset(self) -> None:
+        """Forget everything learned along the stream."""
+        for site in self.guards().values():
+            site.remember(None)
+        self.vigilance.reset()
+        self.last = self.last_health = None
+
+    def snapshot(self) -> Snapshot:
+        """Copy what is remembered, for :meth:`rollback`."""
+        return {name: tensor.clone() for name, tensor in self._running().items()}
+
+    def rollback(self, snapshot: Snapshot) -> None:
+        """Go back to what was remembered at a snapshot."""
+        for name, tensor in self._running().items():
+            tensor.copy_(snapshot[name])
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Leave what is remembered as it is while the block lasts; samples of a batch still inform each other."""
+        before, self._held = self._held, True
+        try:
+            yield
+        finally:
+            self._held = before
+
+    def surrogate(self, softness: float = 0.5) -> "GuardedModel":
+        """Give a smooth stand-in for gradient attacks: it shares the model and the memories, its gate is a sigmoid."""
+        twin = GuardedModel(self.model, {}, self.config)
+        twin.sites, twin.vigilance, twin.softness = self.sites, self.vigilance, softness
+        twin._held = True
+        return twin.train(self.training)
+
+    def guards(self) -> dict[str, SiteGuard]:
+        """List the sites by key."""
+        return {_unescape(key): site for key, site in self.sites.items() if isinstance(site, SiteGuard)}
+
+    def extra_repr(self) -> str:
+        changed = {k: v for k, v in self.config.to_dict().items() if v != GuardConfig().to_dict()[k]}
+        return ", ".join(f"{k}={v!r}" for k, v in changed.items())
+
+    def _running(self) -> Snapshot:
+        return {n: b for n, b in self.named_buffers() if "memory_" in n or n.startswith("vigilance.")}
+
+
+class _GuardTap(Tap):
+    """Send each state that passes a guarded place through its site."""
+
+    def __init__(self, guarded: GuardedModel, places: Places, passage: Passage) -> None:
+        self._keys = {point.key: str(key) for key, point in places.points.items()}
+        self._guards, self._passage = guarded.guards(), passage
+
+    def point(self, point: Point, value: Tensor) -> Tensor:
+        key = self._keys[point.key]
+        return self._guards[key](value, self._passage, key)
+
+
+def site_places(model: nn.Module, keys: Any) -> Places:
+    """Find the places of sites in a model.
+
+    Raises:
+        ValueError: the model has no such place.
+    """
+    found = find_places(model)
+    wanted = [StateKey.parse(key) for key in keys]
+    if lacking := [str(key) for key in wanted if key not in found.points]:
+        raise ValueError(
+            f"StateGuard: {type(model).__name__} has no state {lacking[0]!r}; it has {sorted(map(str, found.points))}."
+        )
+    points = {key: found.points[key] for key in wanted}
+    modules = {point.module for point in points.values()}
+    sites = {name: site for name, site in found.sites.items() if site.module in modules}
+    return Places(sites, {name: found.keys[name] for name in sites}, points)
+
+
+def _least(health: list[Tensor]) -> Tensor | None:
+    if not health:
+        return None
+    out = health[0]
+    for other in health[1:]:
+        out = out.minimum(other)
+    return out.detach()
+
+
+def _escape(key: str) -> str:
+    return key.replace(".", "_")
+
+
+def _unescape(key: str) -> str:
+    return key.replace("_", ".")

@@ -1,0 +1,181 @@
+"""One site of a guarded model: it judges each sample's states, remembers the unhealthy ones and repairs them."""
+
+import torch
+from torch import Tensor, nn
+
+from mamba_mender.repair.guard.alignment import realign, regular, scale_maps, transport_maps, whitening_maps
+from mamba_mender.repair.guard.config import GuardConfig
+from mamba_mender.repair.guard.contents import fit_composition
+from mamba_mender.repair.guard.fault_mending import find_faults, mend_faults
+from mamba_mender.repair.guard.health import WEIGHTS, combine_p, conformal_p, health_of_p, nonconformity
+from mamba_mender.repair.guard.law import Law, law_of
+from mamba_mender.repair.guard.memory import Memory, learn
+from mamba_mender.repair.guard.passage import Passage, Realignment, SiteReport
+from mamba_mender.repair.guard.project_tokens import project_tokens
+from mamba_mender.repair.guard.site_law import SiteLaw
+
+MOVED = 0.01  # relative change of the moments at which decompositions are made again
+
+
+class SiteGuard(nn.Module):
+    """Guard the states of one site.
+
+    Args:
+        law: what is healthy.
+        config: the guard's settings.
+    """
+
+    def __init__(self, law: SiteLaw, config: GuardConfig) -> None:
+        super().__init__()
+        self.config = config
+        for name, tensor in law.tensors().items():
+            self.register_buffer("law_" + name.replace(".", "__"), tensor.clone())
+        whole = law.law()
+        self.register_buffer("memory_mean", torch.zeros_like(whole.mean))
+        self.register_buffer("memory_scatter", torch.zeros_like(whole.scatter))
+        self.register_buffer("memory_state", torch.tensor([0.0, 1.0], dtype=torch.float64))  # weight, surprise
+        self._known: Realignment | None = None
+
+    @property
+    def law(self) -> SiteLaw:
+        """What is healthy here."""
+        names = [name for name, _ in self.named_buffers() if name.startswith("law_")]
+        return SiteLaw.of_tensors({n.removeprefix("law_").replace("__", "."): self.get_buffer(n) for n in names})
+
+    @property
+    def memory(self) -> Memory | None:
+        """What is remembered of unhealthy states; None at first."""
+        weight, surprise = self.get_buffer("memory_state").tolist()
+        if weight == 0:
+            return None
+        law = Law(self.get_buffer("memory_mean").clone(), self.get_buffer("memory_scatter").clone())
+        return Memory(law, weight, surprise)
+
+    def remember(self, memory: Memory | None) -> None:
+        """Replace what is remembered; None forgets it."""
+        mean, scatter = self.get_buffer("memory_mean"), self.get_buffer("memory_scatter")
+        if memory is None:
+            mean.zero_()
+            scatter.zero_()
+            self._known = None
+        else:
+            mean.copy_(memory.law.mean.detach())
+            scatter.copy_(memory.law.scatter.detach())
+        state = (0.0, 1.0) if memory is None else (memory.weight, memory.surprise)
+        self.get_buffer("memory_state").copy_(torch.tensor(state))
+
+    def forward(self, states: Tensor, passage: Passage, name: str) -> Tensor:
+        """Judge, learn and repair.
+
+        Args:
+            states: (samples, tokens, channels).
+            passage: what the sites of this pass share; filled in.
+            name: of the site.
+
+        Returns:
+            What the model goes on with; the same tensor where nothing was repaired.
+        """
+        law, given = self.law, states
+        states = states.to(law.within.dtype)
+        centre = law.law().mean
+        faults = find_faults(states, centre, law.farthest)
+        if bool(faults.any()) and self.config.mend_faults:
+            states = mend_faults(states, faults, centre, law.gauge.precision)
+            given = states.to(given.dtype)
+        report = self._judge(states, faults.sum((1, 2)), law, passage)
+        passage.reports[name] = report
+        flagged = passage.flagged
+        first, alarmed = passage.first, passage.alarmed
+        if flagged is None or first is None or alarmed is None or not bool(flagged.any()):
+            return given
+        if passage.bar <= self.config.alpha and not passage.vigilance.is_shifted(first, alarmed):
+            return given
+        chosen = states[flagged]
+        healed = self._repair(chosen, law, passage, report)
+        if passage.keep:
+            report.before, report.after = chosen.detach(), healed.detach()
+        if passage.gate is not None:
+            moved = self._apply(states, law, report) - states
+            return given + (passage.gate[:, None, None] * moved).to(given.dtype)
+        out = given.clone()
+        out[flagged] = healed.to(given.dtype)
+        return out
+
+    def _judge(self, states: Tensor, faults: Tensor, law: SiteLaw, passage: Passage) -> SiteReport:
+        """Measure the health of each sample, and flag the unhealthy ones."""
+        gauge, weight = law.gauge, passage.weights[len(passage.reports)]
+        rare = len(passage.weights) / (gauge.scores.shape[1] + 1)  # healthy samples out of range at any site, at most
+        alpha = max(self.config.alpha - rare, 0.0)
+        scores = nonconformity(states.nan_to_num(), gauge, law.modes)
+        p = conformal_p(scores, gauge.scores)
+        combined = combine_p(p, [weight * w for w in WEIGHTS])
+        health = torch.where(faults > 0, 1 / (1 + faults), health_of_p(combined, alpha))
+        alarmed = combined <= alpha
+        if passage.first is None:
+            passage.first, passage.bar = p[0], passage.vigilance.bar(p[0])
+            flagged = alarmed | (p[0] <= passage.bar) if passage.bar > self.config.alpha else alarmed
+            passage.flagged, passage.alarmed = flagged, alarmed
+        else:
+            assert passage.flagged is not None and passage.alarmed is not None
+            passage.flagged, passage.alarmed = passage.flagged | alarmed, passage.alarmed | alarmed
+        if passage.softness:
+            bars = torch.stack([s.quantile(1 - alpha * weight * w) for s, w in zip(gauge.scores, WEIGHTS, strict=True)])
+            width = passage.softness * gauge.scores.std(1)
+            soft = torch.sigmoid((scores - bars[:, None]) / width[:, None]).amax(0)
+            passage.gate = soft if passage.gate is None else torch.maximum(passage.gate, soft)
+        return SiteReport(health, p, faults)
+
+    def _repair(self, states: Tensor, law: SiteLaw, passage: Passage, report: SiteReport) -> Tensor:
+        """Learn from unhealthy states, (samples, tokens, channels), and move them."""
+        config = self.config
+        memory = self.memory if config.plasticity and config.mode != "episodic" else None
+        if config.mode != "frozen":
+            report.learning = learn(memory, law_of(states, law.modes), len(states), modes=law.modes, config=config)
+            memory = report.learning.memory
+            if not passage.held and config.plasticity and config.mode == "running":
+                self.remember(memory)
+        if memory is None:
+            return states
+        if passage.composition is None and law.contents is not None:
+            passage.composition = fit_composition(memory.law.mean, law.contents)
+        shares = None if passage.composition is None else passage.composition.shares
+        report.realignment = self._align(memory, law, shares, differentiable=states.requires_grad)
+        return self._apply(states, law, report)
+
+    def _align(self, memory: Memory, law: SiteLaw, shares: Tensor | None, *, differentiable: bool) -> Realignment:
+        """Choose source, target and maps; maps at hand are kept while the moments have hardly moved."""
+        config = self.config
+        target = regular(law.law(shares), config.shrinkage)
+        seen = regular(memory.law, config.shrinkage)
+        belief = memory.weight**2 / (memory.weight**2 + config.evidence**2)
+        source = target.blend(seen, belief)
+        if not config.homeostasis:
+            share = [m.diagonal(dim1=-2, dim2=-1).sum(-1) for m in (source.scatter, target.scatter)]
+            target = Law(source.mean, target.scatter * (share[0] / share[1])[:, None, None])
+        known = self._known
+        if known is not None and not differentiable and _moved(known, source, target) < MOVED:
+            return Realignment(source, target, known.maps, config.strength, decomposed=False)
+        if not config.hebbian:
+            maps = scale_maps(source.scatter, target.scatter)
+        else:
+            make = whitening_maps if config.repair == "whiten" else transport_maps
+            maps = make(source.scatter, target.scatter, differentiable=differentiable)
+        found = Realignment(source, target, maps, config.strength, decomposed=True)
+        if not differentiable:
+            self._known = found
+        return found
+
+    def _apply(self, states: Tensor, law: SiteLaw, report: SiteReport) -> Tensor:
+        """Move states as the report says."""
+        found = report.realignment
+        if found is None:
+            return states
+        if self.config.repair in ("transport", "whiten"):
+            return realign(states, found.source, found.target, found.maps, modes=law.modes, strength=found.strength)
+        return project_tokens(states, law, found.source, kind=self.config.repair, strength=found.strength)
+
+
+def _moved(known: Realignment, source: Law, target: Law) -> float:
+    """Measure by how much the covariances have changed since maps were computed."""
+    pairs = ((known.source.scatter, source.scatter), (known.target.scatter, target.scatter))
+    return max(float((new - old).norm() / old.norm()) for old, new in pairs)

@@ -1,0 +1,72 @@
+"""Whether a stream is shifted as a whole, and from which p-value on its samples are then repaired."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+SPAN = 200  # samples that are looked back on
+SURE = 3.1  # standard deviations: 0.1 % of healthy spans are taken for shifted
+BARS = 20  # p-values that are tried
+
+
+class Vigilance(nn.Module):
+    """Look back on the p-values of a stream.
+
+    A single sample is flagged where its p-value is at most alpha, so that alpha of healthy ones are. When more flags
+    come than that explains (f > alpha n + 3.1 sqrt(n alpha (1 - alpha))), the stream is shifted and flagged samples are
+    repaired. When also more p-values lie below one half than chance explains, a share 1 - h = 2 P(p <= 1/2) - 1 of
+    the samples is taken for shifted, and the bar rises to the largest p at which at least half of the flagged ones
+    are: h p <= P(p' <= p) / 2.
+
+    Args:
+        alpha: false-alarm rate of single samples.
+
+    Example:
+        >>> watch = Vigilance(0.03)
+        >>> watch.bar(torch.linspace(0.01, 1, 100)), watch.bar(torch.full((100,), 0.3))
+        (0.03, 1.0)
+
+    Source: the share of true nulls of Storey, A direct approach to false discovery rates (2002).
+    """
+
+    history: Tensor
+
+    def __init__(self, alpha: float) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.register_buffer("history", torch.full((2, SPAN), math.nan))
+
+    def bar(self, p: Tensor) -> float:
+        """Give the p-value up to which samples are flagged, with these, (samples,), as the newest of the stream."""
+        seen = self._with(p, p)[0]
+        below = float((seen <= 0.5).double().mean())
+        if below <= 0.5 + SURE * 0.5 / math.sqrt(len(seen)):
+            return self.alpha
+        healthy = 2 * (1 - below)
+        bars = torch.linspace(0, 1, BARS + 1, dtype=torch.float64)[1:].tolist()
+        right = [bar for bar in bars if healthy * bar <= float((seen <= bar).double().mean()) / 2]
+        return max([self.alpha, *right])
+
+    def is_shifted(self, p: Tensor, flagged: Tensor) -> bool:
+        """Say whether samples are more often flagged than healthy ones, these, (samples,), among them."""
+        flags = self._with(p, flagged)[1]
+        return float(flags.sum()) > self.alpha * len(flags) + SURE * math.sqrt(
+            len(flags) * self.alpha * (1 - self.alpha)
+        )
+
+    def count(self, p: Tensor, flagged: Tensor) -> None:
+        """Look back on these samples from now on."""
+        newest = self._with(p, flagged)
+        self.history.fill_(math.nan)
+        self.history[:, : newest.shape[1]] = newest
+
+    def reset(self) -> None:
+        """Forget the stream."""
+        self.history.fill_(math.nan)
+
+    def _with(self, p: Tensor, flagged: Tensor) -> Tensor:
+        """Put p-values and flags of new samples behind the old ones, and keep the newest, (2, up to 200)."""
+        new = torch.stack([p.to(self.history), flagged.to(self.history)])
+        old = self.history[:, ~self.history[0].isnan()]
+        return torch.cat([old, new], 1)[:, -max(SPAN, 1) :]
