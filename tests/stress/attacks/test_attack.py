@@ -41,6 +41,8 @@ def test_eps_may_be_a_fraction():
     restarts=st.integers(1, 9),
     eot=st.integers(1, 9),
     bpda=st.booleans(),
+    adaptive=st.booleans(),
+    context=st.none() | st.integers(1, 99),
     seed=st.integers(0, 9),
 )
 def test_a_label_reads_back_as_the_attack(**settings):
@@ -65,6 +67,7 @@ def test_labels_tell_settings_apart_and_leave_eps_out():
         (lambda: Attack("pgd", eps=float("nan")), "eps must be in pixels"),
         (lambda: Attack("pgd", steps=0), "steps must be at least 1, not 0"),
         (lambda: Attack("pgd", eot=0), "eot must be at least 1, not 0"),
+        (lambda: Attack("pgd", context=0), "context must be at least 1, not 0"),
         (lambda: Attack("fgsm", steps=3), "'fgsm' is one step, not 3"),
         (lambda: Attack("deepfool", restarts=2), "'deepfool' begins at the image itself, so 2 restarts do the same"),
         (lambda: Attack.parse("pgd-many"), "'many' in 'pgd-many' is none of linf, l2, STEPS"),

@@ -61,6 +61,14 @@ def test_some_images_of_a_joint_batch_are_seen_among_all(models):
     torch.testing.assert_close(view(batch[[1]]), model(torch.cat([changed[:1], batch[[1]], changed[2:]]))[[1]])
 
 
+def test_a_few_others_may_stand_for_all(models):
+    batch = torch.rand(6, 1, 1, 2)
+    view = AttackView(models["centred"](nn.Flatten()), batch=batch, context=2)
+    flat = batch.flatten(1)
+    torch.testing.assert_close(view(batch[[4, 1]]), flat[[4, 1]] - flat[[0, 1, 4, 5]].mean(0))
+    torch.testing.assert_close(view(batch), flat - flat.mean(0))
+
+
 def test_the_gradient_goes_through_the_statistics_of_a_joint_batch(models):
     model = models["centred"](nn.Flatten())
     images = torch.rand(5, 1, 1, 2)

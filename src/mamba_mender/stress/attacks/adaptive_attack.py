@@ -1,10 +1,12 @@
 """Attack a model with all that is known of it."""
 
+from dataclasses import replace
+
 from torch import Tensor, nn
 
 from mamba_mender.stress.attacks.attack import Attack
 from mamba_mender.stress.attacks.attack_outcome import AttackOutcome
-from mamba_mender.stress.attacks.run_attack import attack_in_batches
+from mamba_mender.stress.attacks.run_attack import run_attack
 
 
 def adaptive_attack(
@@ -33,7 +35,7 @@ def adaptive_attack(
         progress: show a bar when it lasts longer than two seconds.
 
     Returns:
-        An :class:`AttackOutcome`; its attack is the one given.
+        An :class:`AttackOutcome`, as of an attack with `adaptive=True`.
 
     Raises:
         UserError: as :func:`run_attack`.
@@ -48,6 +50,5 @@ def adaptive_attack(
     Source:
         Tramèr et al., On adaptive attacks to adversarial example defenses, NeurIPS 2020.
     """
-    return attack_in_batches(
-        model, images, labels, attack, adaptive=True, learn=learn, batch_size=batch_size, progress=progress
-    )
+    attack = replace(attack, adaptive=True)
+    return run_attack(model, images, labels, attack, learn=learn, batch_size=batch_size, progress=progress)

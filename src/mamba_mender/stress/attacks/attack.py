@@ -34,6 +34,10 @@ class Attack:
     restarts: random starts, of which each image keeps the worst.
     eot: forward passes whose logits are averaged, for a model that is random (expectation over transformations).
     bpda: the gradient is that of the model's `surrogate()`, if it has one; logits stay the model's own.
+    adaptive: do it in each way that fits the model, and keep each image's worst: as it is; with `bpda`, if the model
+        has a stand-in; each also averaged over eight passes, if two passes differ.
+    context: of a batch whose images depend on each other, how many of those that "autoattack" is done with go along
+        with those it still attacks; all if None, which is exact and slow.
     seed: of the random starts.
     source: name of the model on which the images are made, for runs of several models; "" is the model itself.
 
@@ -54,6 +58,8 @@ class Attack:
     restarts: int = 1
     eot: int = 1
     bpda: bool = False
+    adaptive: bool = False
+    context: int | None = None
     seed: int = 0
     source: str = ""
 
@@ -73,8 +79,8 @@ class Attack:
     def _check_numbers(self) -> None:
         if not self.eps >= 0 or (self.norm == "linf" and self.eps > 1):
             raise UserError(f"Attack: eps must be in pixels of [0, 1], such as 8/255, not {self.eps}.")
-        for name in ("steps", "restarts", "eot"):
-            if getattr(self, name) < 1:
+        for name in ("steps", "restarts", "eot", "context"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UserError(f"Attack: {name} must be at least 1, not {getattr(self, name)}.")
         if self.name == "fgsm" and self.steps != 1:
             raise UserError(f"Attack: 'fgsm' is one step, not {self.steps}; take 'pgd' for more.")
@@ -89,6 +95,8 @@ class Attack:
         words = [self.name, self.norm, f"{self.steps}x{self.restarts}"]
         words += [f"eot{self.eot}"] if self.eot > 1 else []
         words += ["bpda"] if self.bpda else []
+        words += ["adaptive"] if self.adaptive else []
+        words += [f"context{self.context}"] if self.context is not None else []
         words += [f"seed{self.seed}"] if self.seed else []
         return "-".join(words) + (f"-from-{self.source}" if self.source else "")
 
@@ -97,7 +105,8 @@ class Attack:
         """Read an attack from text: "pgd", "pgd-100", "pgd-l2-100x5", "square-2000", "pgd-eot8-bpda", or a label.
 
         Args:
-            text: the name, then in any order: norm, steps or STEPSxRESTARTS, eotN, bpda, seedN.
+            text: the name, then in any order: norm, steps or STEPSxRESTARTS, eotN, bpda, adaptive, contextN,
+                seedN.
             eps: a number, or a fraction such as "8/255".
             settings: other fields of :class:`Attack`; what the text says goes before them.
 
@@ -114,17 +123,17 @@ def _setting(word: str, text: str) -> dict[str, Any]:
     """Read one word of an attack's text, e.g. "100x5" as steps and restarts."""
     if word in NORMS:
         return {"norm": word}
-    if word == "bpda":
-        return {"bpda": True}
-    for name in ("eot", "seed"):
+    if word in ("bpda", "adaptive"):
+        return {word: True}
+    for name in ("eot", "context", "seed"):
         if word.startswith(name) and word.removeprefix(name).isdecimal():
             return {name: int(word.removeprefix(name))}
     steps, times, restarts = word.partition("x")
     if steps.isdecimal() and (not times or restarts.isdecimal()):
         return {"steps": int(steps)} | ({"restarts": int(restarts)} if times else {})
     raise UserError(
-        f"Attack: {word!r} in {text!r} is none of linf, l2, STEPS, STEPSxRESTARTS, eotN, bpda, seedN; "
-        "write it like 'pgd-l2-100x5'."
+        f"Attack: {word!r} in {text!r} is none of linf, l2, STEPS, STEPSxRESTARTS, eotN, bpda, adaptive, contextN, "
+        "seedN; write it like 'pgd-l2-100x5'."
     )
 
 

@@ -19,6 +19,7 @@ class AttackView(nn.Module):
         surrogate: whose gradient is used in place of the model's; the logits stay the model's.
         batch: the whole batch, for a model in which one image's logits depend on the others; an attack that
             goes on with some of its images gets their logits among all, the others as they were seen last.
+        context: how many of the others go along; all if omitted.
 
     Example:
         >>> view = AttackView(nn.Flatten())
@@ -27,10 +28,16 @@ class AttackView(nn.Module):
     """
 
     def __init__(
-        self, model: nn.Module, *, samples: int = 1, surrogate: nn.Module | None = None, batch: Tensor | None = None
+        self,
+        model: nn.Module,
+        *,
+        samples: int = 1,
+        surrogate: nn.Module | None = None,
+        batch: Tensor | None = None,
+        context: int | None = None,
     ) -> None:
         super().__init__()
-        self.model, self.surrogate, self.samples = model, surrogate, samples
+        self.model, self.surrogate, self.samples, self.context = model, surrogate, samples, context
         self.clean = None if batch is None else batch.detach()
         self.seen = None if batch is None else batch.detach().clone()
         self.queries = self.gradients = 0  # images sent forward and backward
@@ -47,7 +54,9 @@ class AttackView(nn.Module):
         rows = self._rows(images)
         if rows is not None and self.seen is not None:
             self.seen[rows] = images.detach()
-            images = self.seen.index_put((rows,), images)
+            shown = self._shown(rows)
+            images = self.seen.index_put((rows,), images)[shown]
+            rows = torch.searchsorted(shown, rows)
         logits = model(images).float()
         for _ in range(self.samples - 1):
             logits = logits + model(images).float()
@@ -64,6 +73,14 @@ class AttackView(nn.Module):
         if rows.unique().numel() < len(rows):
             rows = torch.as_tensor(linear_sum_assignment(distances.cpu())[1], device=images.device)
         return rows
+
+    def _shown(self, rows: Tensor) -> Tensor:
+        """Give the rows of the batch that the model sees, in their order: these, and their context, evenly spread."""
+        others = torch.ones(len(self.seen), dtype=torch.bool, device=rows.device).index_fill(0, rows, False)  # pyright: ignore
+        left = others.nonzero()[:, 0]
+        if self.context is not None and self.context < len(left):
+            left = left[torch.linspace(0, len(left) - 1, self.context, device=rows.device).long()]
+        return torch.cat([rows, left]).sort().values
 
 
 class _Logits(torch.autograd.Function):

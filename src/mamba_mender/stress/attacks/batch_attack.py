@@ -38,12 +38,12 @@ class BatchAttack:
         self.notes: dict[str, None] = {}
         self.queries = self.gradients = 0
 
-    def run(self, attack: Attack, *, adaptive: bool, learn: bool) -> AttackOutcome:
+    def run(self, attack: Attack, *, learn: bool) -> AttackOutcome:
         """Attack inside `held()` and keep the worst; judge that outside it where the model may learn."""
         with held(self.model), held(self.attacked):
             self.clean = self._judge(self.images)
             self.nearest = torch.where(self.clean, float("inf"), 0.0)
-            ways = self._ways(attack) if adaptive else [attack]
+            ways = self._ways(attack) if attack.adaptive else [attack]
             for way in ways if attack.eps > 0 else []:
                 self._attack(way)
             worst = self._worst()
@@ -74,7 +74,7 @@ class BatchAttack:
         surrogate = surrogate_of(self.attacked) if attack.bpda else None
         alone = attack.name != "autoattack" or not is_joint(self.attacked, self.images)
         batch = None if alone else self.images
-        view = AttackView(self.attacked, samples=attack.eot, surrogate=surrogate, batch=batch)
+        view = AttackView(self.attacked, samples=attack.eot, surrogate=surrogate, batch=batch, context=attack.context)
         with held(surrogate or nn.Identity()):
             for restart in range(attack.restarts):
                 torch.manual_seed(attack.seed + restart)

@@ -63,24 +63,6 @@ def run_attack(
     Source:
         Goodfellow et al. 2015 (fgsm); Madry et al. 2018 (pgd); Athalye et al. 2018 (eot, bpda).
     """
-    return attack_in_batches(
-        model, images, labels, attack, source=source, learn=learn, batch_size=batch_size, progress=progress
-    )
-
-
-def attack_in_batches(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    attack: Attack,
-    *,
-    source: nn.Module | None = None,
-    adaptive: bool = False,
-    learn: bool = False,
-    batch_size: int | None = None,
-    progress: bool = False,
-) -> AttackOutcome:
-    """Check the arguments, attack one batch after the other, and put back what that changes."""
     _check(images, labels, attack, source)
     devices = [images.device] if images.is_cuda else []
     outcomes: list[AttackOutcome] = []
@@ -95,7 +77,7 @@ def attack_in_batches(
         done = right = 0
         for rows in torch.arange(len(images), device=images.device).split(batch_size or len(images)):
             batch = BatchAttack(model, images[rows].clone(), labels[rows].clone(), source)
-            outcomes.append(batch.run(attack, adaptive=adaptive, learn=learn))
+            outcomes.append(batch.run(attack, learn=learn))
             done, right = done + len(rows), right + int(outcomes[-1].correct.sum())
             line.advance(done, accuracy=right / done, rate=done / max(time.monotonic() - began, 1e-9))
     return AttackOutcome.join(outcomes)
