@@ -136,11 +136,10 @@ class _Survey:
     def told_apart(self) -> bool:
         return self.fit.positions and 2 <= self.fit.classes <= MOST_CLASSES
 
-    def means(self) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
-        """Measure means by class (classes, tokens, channels), counts, and channel variances about them."""
+    def means(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Measure means by class, (classes, tokens, channels), and the classes' shares."""
         classes = self.fit.classes if self.told_apart else 1
         sums: dict[str, Tensor] = {}
-        squares: dict[str, Tensor] = {}
         counts = torch.zeros(classes, dtype=torch.float64)
         for states, labels in self.healthy():
             counts += torch.bincount(labels, minlength=classes).cpu()
@@ -152,7 +151,6 @@ class _Survey:
                     value = value.mean(1, keepdim=True)
                 zero = value.new_zeros(classes, *value.shape[1:])
                 sums[key] = sums.get(key, zero).index_add(0, labels, value)
-                squares[key] = squares.get(key, 0) + states[key].double().square().sum((0, 1))
         if counts.sum() < 2:
             raise UserError("StateGuard: the model predicts no healthy sample right; give its own training data.")
         kept = counts > 0
@@ -163,11 +161,10 @@ class _Survey:
             out[key] = (
                 torch.where(kept[:, None, None].to(mean.device), mean, whole),
                 counts / counts.sum(),
-                squares[key],
             )
         return out
 
-    def laws(self, first: dict[str, tuple[Tensor, Tensor, Tensor]], bands: int) -> dict[str, SiteLaw]:
+    def laws(self, first: dict[str, tuple[Tensor, Tensor]], bands: int) -> dict[str, SiteLaw]:
         """Measure the rest, given the means."""
         modes = self.modes(first, bands)
         within: dict[str, Tensor] = {}
@@ -176,7 +173,7 @@ class _Survey:
         for states, labels in self.healthy():
             samples += len(labels)
             for key, value in states.items():
-                means, mix, _ = first[key]
+                means, mix = first[key]
                 centred = value.double() - means[labels]
                 split = modes[key].split(centred)
                 moment = torch.stack([torch.einsum("nmc,nmd->cd", c, c) / c.shape[1] for c in split])
@@ -187,20 +184,20 @@ class _Survey:
         empty = {} if self.fit.empty is None or not self.told_apart else watch(self.model, self.keys, self.fit.empty)[0]
         laws = {}
         for key in self.keys:
-            means, mix, _ = first[key]
+            means, mix = first[key]
             scatter = (within[key] / samples).float()
             blank = empty[key][0] if key in empty else None
             laws[key] = _site_law(means.float(), mix.float(), scatter, modes[key], blank, farthest[key], samples)
         return self.gauged(laws)
 
-    def modes(self, first: dict[str, tuple[Tensor, Tensor, Tensor]], bands: int) -> dict[str, Modes]:
+    def modes(self, first: dict[str, tuple[Tensor, Tensor]], bands: int) -> dict[str, Modes]:
         """Find the token modes: principal directions over positions, channels weighed by their healthy spread."""
         if not self.fit.positions:
             return {key: Modes(None, (0, 1)) for key in self.keys}
         scatter: dict[str, Tensor] = {}
         for states, _ in self.healthy():
             for key, value in states.items():
-                means, mix, squares = first[key]
+                means, mix = first[key]
                 centre = torch.einsum("k,ktc->tc", mix.to(means), means)
                 centred = value.double() - centre
                 spread = centred.square().mean((0, 1)).sqrt().clamp_min(1e-12)

@@ -76,8 +76,9 @@ def inner_correlation(states: Tensor, centre: Tensor, directions: Tensor) -> Ten
 def nonconformity(states: Tensor, gauge: Gauge, modes: Modes) -> Tensor:
     """Score how little samples conform to healthy ones, by three measures; larger is stranger.
 
-    distance: sqrt((e - mean)^T P (e - mean)) of the profile e: too near or too far, in any mode or token. activity: mean over channels of abs(log(rms / healthy rms)). correlation: Frobenius distance of the
-        sample's inner correlation from the healthy one, over sqrt(rank).
+    distance: sqrt((e - mean)^T P (e - mean)) of the profile e: too near or too far, in any mode or token.
+    activity: mean over channels of abs(log(rms / healthy rms)).
+    correlation: Frobenius distance of the sample's inner correlation from the healthy one, over sqrt(rank).
 
     Args:
         states: (samples, tokens, channels), finite.

@@ -14,7 +14,7 @@ from mamba_mender.repair.guard.passage import Passage, Realignment, SiteReport
 from mamba_mender.repair.guard.project_tokens import project_tokens
 from mamba_mender.repair.guard.site_law import SiteLaw
 
-MOVED = 0.01  # relative change of the moments at which decompositions are made again
+MOVED = 0.02  # relative change of the moments at which decompositions are made again
 
 
 class SiteGuard(nn.Module):
@@ -77,7 +77,7 @@ class SiteGuard(nn.Module):
         """
         law, given = self.law, states
         states = states.to(law.within.dtype)
-        centre = law.law().mean
+        centre = law.gauge.centre
         faults = find_faults(states, centre, law.farthest)
         if bool(faults.any()) and self.config.mend_faults:
             states = mend_faults(states, faults, centre, law.gauge.precision)
@@ -116,7 +116,8 @@ class SiteGuard(nn.Module):
             flagged = alarmed | (p[0] <= passage.bar) if passage.bar > self.config.alpha else alarmed
             passage.flagged, passage.alarmed = flagged, alarmed
         else:
-            assert passage.flagged is not None and passage.alarmed is not None
+            assert passage.flagged is not None
+            assert passage.alarmed is not None
             passage.flagged, passage.alarmed = passage.flagged | alarmed, passage.alarmed | alarmed
         if passage.softness:
             bars = torch.stack([s.quantile(1 - alpha * weight * w) for s, w in zip(gauge.scores, WEIGHTS, strict=True)])
