@@ -31,6 +31,11 @@ def test_without_finer_octaves_a_landscape_joins_its_coarse_points_by_lines(make
     torch.testing.assert_close(other, centre, rtol=0, atol=1e-5)  # it joins at its edges
     torch.testing.assert_close(field[8, 0], (corner + below + 2 * centre) / 4, rtol=0, atol=1e-5)
     torch.testing.assert_close(field[0, 24], (corner + right + 2 * centre) / 4, rtol=0, atol=1e-5)
+    for row, column in ((8, 4), (12, 16), (30, 28), (5, 6)):  # of each later octave, the middle of its four neighbours
+        step = min(row & -row, column & -column)
+        around = [field[row - step, column], field[(row + step) % 32, column]]
+        around += [field[row, column - step], field[row, (column + step) % 32]]
+        torch.testing.assert_close(field[row, column], sum(around) / 4, rtol=0, atol=1e-5)
 
 
 def test_a_larger_decay_is_smoother(make_draws):
