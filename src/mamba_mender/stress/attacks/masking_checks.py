@@ -119,10 +119,10 @@ def _run_all(
         "unbounded": replace(
             attack, eps=anywhere, steps=max(UNBOUNDED_STEPS, attack.steps), restarts=UNBOUNDED_RESTARTS
         ),
-        "black box": replace(attack, name="square", steps=queries, restarts=1, bpda=False),
+        "black box": replace(attack, name="square", steps=queries, restarts=1, bpda=False, adaptive=False),
     }
     if source is not None:
-        attacks["transfer"] = replace(attack, name="transfer")
+        attacks["transfer"] = replace(attack, name="transfer", adaptive=False)
     outcomes = {}
     with ProgressLine(len(attacks), label="masking", shown=progress) as line:
         for done, (name, one) in enumerate(attacks.items()):
