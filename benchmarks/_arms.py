@@ -9,9 +9,9 @@ from typing import Any
 
 from _timing import machine, write_json
 
+from mamba_mender._interval import bootstrap_interval, paired_gain
 from mamba_mender.data import ImageData
 from mamba_mender.repair import ArmResult, Base, MendConfig, mend_arm, prepare_base
-from mamba_mender._interval import bootstrap_interval, paired_gain
 
 RESULTS = Path(__file__).parent / "results"
 

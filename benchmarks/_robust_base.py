@@ -1,6 +1,6 @@
 """The model that the robustness benchmark is about: one fixed recipe for each seed.
 
-    python benchmarks/_robust_base.py SEED [SEED ...]
+python benchmarks/_robust_base.py SEED [SEED ...]
 """
 
 import sys

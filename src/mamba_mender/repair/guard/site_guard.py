@@ -95,7 +95,7 @@ class SiteGuard(nn.Module):
         if passage.keep:
             report.before, report.after = chosen.detach(), healed.detach()
         if passage.gate is not None:
-            moved = self._apply(states, law, report) - states
+            moved = self._move(states, law, report) - states
             return given + (passage.gate[:, None, None] * moved).to(given.dtype)
         out = given.clone()
         out[flagged] = healed.to(given.dtype)
@@ -141,7 +141,7 @@ class SiteGuard(nn.Module):
             passage.composition = fit_composition(memory.law.mean, law.contents)
         shares = None if passage.composition is None else passage.composition.shares
         report.realignment = self._align(memory, law, shares, differentiable=states.requires_grad)
-        return self._apply(states, law, report)
+        return self._move(states, law, report)
 
     def _align(self, memory: Memory, law: SiteLaw, shares: Tensor | None, *, differentiable: bool) -> Realignment:
         """Choose source, target and maps; maps at hand are kept while the moments have hardly moved."""
@@ -166,7 +166,7 @@ class SiteGuard(nn.Module):
             self._known = found
         return found
 
-    def _apply(self, states: Tensor, law: SiteLaw, report: SiteReport) -> Tensor:
+    def _move(self, states: Tensor, law: SiteLaw, report: SiteReport) -> Tensor:
         """Move states as the report says."""
         found = report.realignment
         if found is None:

@@ -1,0 +1,31 @@
+"""Bases that are trained on with their guard, and what a training step with it costs."""
+
+from pathlib import Path
+
+from _robust_base import AUGMENT
+from torch import nn
+
+from mamba_mender.data import ImageData
+from mamba_mender.models import load_model
+from mamba_mender.repair.guard import StateGuard
+from mamba_mender.repair.guard_training import train_guarded
+from mamba_mender.training import TrainConfig
+
+EPOCHS = 2
+
+
+def train_on(seed: int, base: nn.Module, data: ImageData, folder: Path) -> tuple[nn.Module, StateGuard]:
+    """Train a base on with its guard, or load what that gave."""
+    weights, guard = folder / "model.safetensors", folder / "guard.safetensors"
+    if not guard.is_file():
+        config = TrainConfig(
+            epochs=EPOCHS,
+            batch_size=128,
+            learning_rate=1e-3,
+            ema=0.998,
+            label_smoothing=0.1,
+            evaluate_every=453,
+            seed=seed,
+        )
+        train_guarded(base, data, config=config, out=folder, resume=True, augment=AUGMENT)
+    return load_model(weights).eval(), StateGuard.load(guard)
