@@ -1,0 +1,244 @@
+"""The training step with the guard: a part of each batch is corrupted, repaired and learned from once more."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mamba_mender._check import UserError
+from mamba_mender.data import ImageSet, Normalise
+from mamba_mender.data.seeding import generator_for
+from mamba_mender.nn.mode import in_mode
+from mamba_mender.repair.guard import GuardConfig
+from mamba_mender.repair.guard.calibrate import watch
+from mamba_mender.repair.guard.guarded_model import site_places
+from mamba_mender.repair.guard_training.guard_training import GuardTraining
+from mamba_mender.repair.guard_training.homeostatic_penalty import homeostatic_penalty
+from mamba_mender.repair.guard_training.running_law import RunningLaw
+from mamba_mender.repair.guard_training.state_corruption import add_state_noise, change_gain, restore_moments
+from mamba_mender.repair.guard_training.worst_push import worst_push
+from mamba_mender.taps.spot import Point, listen
+from mamba_mender.taps.tap import Tap
+from mamba_mender.training.run import Run
+from mamba_mender.training.step import StepContext, classify
+
+Edit = Callable[[Tensor], Tensor]
+
+
+@dataclass(kw_only=True)
+class GuardStep:
+    """Take one step of training with the guard; it is the step and, for its running statistics, a callback too.
+
+    With CE the criterion, on the batch and on a part of it that is corrupted, and repaired where states were::
+
+        loss = CE(batch) + w_c CE(part) + w_p mean |u' - u|^2 / var + w_h mean log(a' / a*)^2
+
+    u' are states of the part at the sites behind the corruption, u those of the same images uncorrupted, var and a* the
+    running healthy variances and activities. What is corrupted, how and where depends on seed and step number
+    alone, and the running statistics are saved with each checkpoint, so that a resumed run goes on as if nothing had
+    happened. Pushed pixels are not repaired: at inference the guard does not flag so small a push either.
+
+    Example::
+
+        step = GuardStep(training=GuardTraining(), config=GuardConfig(), sites=default_sites(model),
+                         images=data.train, normalise=Normalise(data.mean, data.std), seed=0)
+        train(model, data, step=step, callbacks=[step])
+
+    training: the settings.
+    config: those of the guard: strength, evidence, shrinkage.
+    sites: keys of states, in the order of the model.
+    images: on which the healthy statistics are first measured.
+    normalise: what the model expects.
+    seed: of all that is drawn.
+    laws: running healthy statistics by site; None before the start.
+    """
+
+    training: GuardTraining
+    config: GuardConfig
+    sites: Sequence[str]
+    images: ImageSet
+    normalise: Normalise
+    seed: int
+    laws: dict[str, RunningLaw] | None = None
+
+    def __call__(self, context: StepContext) -> dict[str, Tensor]:
+        """Compute the losses of one step, "loss" being their weighted sum."""
+        count = round(self.training.corrupt_share * len(context.images))
+        if count == 0:
+            return classify(context)
+        return _Moment(self, context, count).losses()
+
+    def on_start(self, run: Run) -> None:
+        """Measure the healthy statistics, unless a checkpoint gave them."""
+        if self.laws is not None or not self.training.corrupt_share:
+            return
+        device = next(run.model.parameters()).device
+        chosen = torch.randperm(len(self.images), generator=generator_for(self.seed, "healthy"))
+        batch = self.images.batch(chosen[: self.training.healthy_count]).to(device)
+        with in_mode(run.model, training=False), torch.no_grad():
+            states, _ = watch(run.model, self.sites, self.normalise.to(device)(batch.images))
+        self.laws = {key: RunningLaw.measure(value, bands=self.training.bands) for key, value in states.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the running statistics as JSON values."""
+        return {key: law.to_json() for key, law in (self.laws or {}).items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the running statistics of a checkpoint."""
+        device = self.normalise.mean.device
+        self.laws = {key: RunningLaw.of_json(law, device) for key, law in state.items()} or None
+
+    def law(self, key: str) -> RunningLaw:
+        """Give the healthy statistics of a site.
+
+        Raises:
+            UserError: they were never measured.
+        """
+        if self.laws is None:
+            raise UserError("GuardStep: no healthy statistics; pass the step to train in callbacks, too.")
+        return self.laws[key]
+
+    def refresh(self, states: dict[str, Tensor]) -> None:
+        """Learn from the clean states of a step, by site."""
+        rate = self.training.hebbian_rate
+        self.laws = {key: self.law(key).learn(value.detach().float(), rate) for key, value in states.items()}
+
+
+class _Moment:
+    """One step: what is drawn for it, and its losses."""
+
+    def __init__(self, step: GuardStep, context: StepContext, count: int) -> None:
+        self.step, self.context, self.count = step, context, count
+        self.training = step.training
+        self.generator = generator_for(step.seed, "guard", context.number)
+        kinds = self.training.kinds
+        drawn = torch.multinomial(torch.tensor(list(kinds.values())), 1, generator=self.generator)
+        self.kind = list(kinds)[int(drawn)]
+        place = int(torch.randint(len(step.sites), (1,), generator=self.generator))
+        self.place = {"pixels": -1, "push": 0}.get(self.kind, place)
+        self.bare: nn.Module = getattr(context.model, "module", context.model)  # of DDP's wrapper
+
+    def losses(self) -> dict[str, Tensor]:
+        """Run the batch and its corrupted part together."""
+        context, count = self.context, self.count
+        whole, labels = len(context.images), context.batch.labels
+        part = context.images[:count]
+        if self.kind == "pixels":
+            part = self._push_pixels(context.batch.images[:count])
+        edit = None if self.kind == "pixels" else self._edit()
+        logits, states = self._run(context.model, torch.cat([context.images, part]), edit, whole)
+        clean, corrupted = logits[:whole], logits[whole:]
+        logs = {
+            "clean": context.criterion(clean, labels),
+            "corrupted": context.criterion(corrupted, labels[:count]),
+            "accuracy": _accuracy(clean, labels),
+            "corrupted_accuracy": _accuracy(corrupted, labels[:count]),
+        }
+        logs["loss"] = logs["clean"] + self.training.corrupt_weight * logs["corrupted"]
+        self._add_state_losses(logs, states, whole)
+        if context.number % self.training.refresh_every == 0:
+            self.step.refresh({key: value[:whole] for key, value in states.items()})
+        return logs
+
+    def _add_state_losses(self, logs: dict[str, Tensor], states: dict[str, Tensor], whole: int) -> None:
+        """Add what is asked of states behind the corruption: near the clean ones, and as active as healthy ones."""
+        distances, penalties = [], []
+        for key in self.step.sites[self.place + 1 :]:
+            law, value = self.step.law(key), states[key].float()
+            clean, moved = value[: self.count].detach(), value[whole:]
+            distances.append(((moved - clean) / law.deviation).square().mean())
+            penalties.append(homeostatic_penalty(moved, law))
+        for name, parts in {"plasticity": distances, "homeostasis": penalties}.items():
+            weight = getattr(self.training, WEIGHTS[name])
+            if weight:
+                logs[name] = torch.stack(parts).mean() if parts else logs["loss"].new_zeros(())
+                logs["loss"] = logs["loss"] + weight * logs[name]
+
+    def _push_pixels(self, pixels: Tensor) -> Tensor:
+        """Push pixels, and give them normalised."""
+        normalise = self.step.normalise.to(pixels.device)
+        labels, training = self.context.batch.labels[: self.count], self.training
+        pushed = worst_push(
+            lambda values: self.context.criterion(self.bare(normalise(values)), labels),
+            pixels,
+            radius=training.adversarial_eps,
+            steps=training.push_steps,
+            length=training.push_step,
+            generator=self.generator,
+            bounds=(0.0, 1.0),
+        )
+        return normalise(pushed)
+
+    def _edit(self) -> Edit:
+        """Choose what corrupts states and repairs them."""
+        law = self.step.law(self.step.sites[self.place])
+        seed = int(torch.randint(2**62, (1,), generator=self.generator))
+        if self.kind == "push":
+            return self._pushing_edit(law)
+
+        def edit(states: Tensor) -> Tensor:
+            generator = torch.Generator().manual_seed(seed)
+            if self.kind == "noise":
+                corrupted = add_state_noise(states, law, self.training.state_noise, generator)
+            else:
+                corrupted = change_gain(states, law, self.training.state_gain, generator)
+            return restore_moments(corrupted, law, self.step.config)
+
+        return edit
+
+    def _pushing_edit(self, law: RunningLaw) -> Edit:
+        """Find the push of the embedding that hurts most although it is repaired."""
+        part, labels, training = (
+            self.context.images[: self.count],
+            self.context.batch.labels[: self.count],
+            self.training,
+        )
+
+        def moved(push: Tensor) -> Edit:
+            return lambda states: restore_moments(states + push.to(states), law, self.step.config)
+
+        def loss_of(push: Tensor) -> Tensor:
+            return self.context.criterion(self._run(self.bare, part, moved(push), 0)[0], labels)
+
+        push = worst_push(
+            loss_of,
+            law.law.mean.new_zeros(self.count, *law.law.mean.shape),
+            radius=training.state_eps * law.deviation,
+            steps=training.push_steps,
+            length=training.push_step,
+            generator=self.generator,
+        )
+        return moved(push)
+
+    def _run(self, model: nn.Module, images: Tensor, edit: Edit | None, whole: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Run images, those from `whole` on edited at the place; give logits and states by site."""
+        places = site_places(self.bare, self.step.sites)
+        names = {point.key: str(key) for key, point in places.points.items()}
+        tap = _EditTap(names, None if edit is None else self.step.sites[self.place], edit, whole)
+        with listen(tap, places.spots()):
+            logits = model(images)
+        return logits, tap.states
+
+
+WEIGHTS = {"plasticity": "plasticity_weight", "homeostasis": "homeostatic_factor"}
+
+
+class _EditTap(Tap):
+    """Keep the states of a pass, and edit those of its last samples at one site."""
+
+    def __init__(self, names: dict, at: str | None, edit: Edit | None, whole: int) -> None:
+        self.names, self.at, self.edit, self.whole = names, at, edit, whole
+        self.states: dict[str, Tensor] = {}
+
+    def point(self, point: Point, value: Tensor) -> Tensor:
+        key = self.names[point.key]
+        if key == self.at and self.edit is not None:
+            value = torch.cat([value[: self.whole], self.edit(value[self.whole :])])
+        self.states[key] = value
+        return value
+
+
+def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    return (logits.detach().argmax(-1) == labels).float().mean()

@@ -1,0 +1,158 @@
+"""Train a model with its guard, and calibrate the guard on the weights that come out."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mamba_mender.data import ImageData, ImageSet, Normalise
+from mamba_mender.data.loader import Augmentation
+from mamba_mender.data.seeding import generator_for
+from mamba_mender.nn.mode import in_mode
+from mamba_mender.repair.guard import GuardConfig, StateGuard
+from mamba_mender.repair.guard.state_guard import default_sites
+from mamba_mender.repair.guard_training.guard_step import GuardStep
+from mamba_mender.repair.guard_training.guard_training import GuardTraining
+from mamba_mender.repair.guard_training.worst_push import worst_push
+from mamba_mender.training import TrainConfig, TrainResult, train
+from mamba_mender.training.evaluate import Evaluation
+
+TRAINING, GUARD = GuardTraining(), GuardConfig()
+FINE_TUNING = TrainConfig(epochs=3, batch_size=128, learning_rate=1e-3, ema=0.998)
+JUDGED = 500  # validation images that are pushed at each evaluation
+JUDGE_STEPS, JUDGE_LENGTH = 5, 0.5
+
+
+@dataclass(frozen=True)
+class GuardedTraining:
+    """What training with a guard gives.
+
+    result: of the training; its model is the one passed in.
+    guard: calibrated on its weights.
+    path: where the guard was saved, or None.
+    """
+
+    result: TrainResult
+    guard: StateGuard
+    path: Path | None
+
+
+def train_guarded(
+    model: nn.Module,
+    data: ImageData,
+    *,
+    guard_training: GuardTraining = TRAINING,
+    guard_config: GuardConfig = GUARD,
+    config: TrainConfig = FINE_TUNING,
+    out: Path | str | None = None,
+    resume: bool = False,
+    augment: Augmentation | None = None,
+    progress: bool = True,
+) -> GuardedTraining:
+    """Train or fine-tune a model on clean images and on corrupted and repaired ones, then calibrate its guard.
+
+    Where pixels are pushed, the weights kept are those of the best mean of two accuracies on the validation images:
+    of all as they are, and of the first 500 pushed by five steps (unless ``config.best_by`` names another metric).
+
+    Args:
+        model: takes normalised images; trained in place, from the weights it has.
+        data: as for :func:`mamba_mender.training.train`.
+        guard_training: how states are corrupted, and what is asked of them.
+        guard_config: of the guard.
+        config: of the training; three epochs at a third of the usual learning rate if omitted.
+        out: folder for what train writes, and ``guard.safetensors``; None writes nothing.
+        resume: go on from the last checkpoint in ``out``.
+        augment: called with each training batch and its generator.
+        progress: show bars.
+
+    Returns:
+        A :class:`GuardedTraining`.
+
+    Raises:
+        UserError: as train and StateGuard.calibrate.
+
+    Example:
+        >>> from mamba_mender.data import load_data
+        >>> from mamba_mender.models import create_model
+        >>> model = create_model("vim_micro", num_classes=10, img_size=8, in_chans=1, patch_size=2)
+        >>> done = train_guarded(model, load_data("digits", limit=200), config=TrainConfig(steps=2, batch_size=32))
+        >>> sorted(done.guard.laws)[-1]
+        'embedding'
+    """
+    normalise = Normalise(data.mean, data.std)
+    step = GuardStep(
+        training=guard_training,
+        config=guard_config,
+        sites=default_sites(model),
+        images=data.train,
+        normalise=normalise,
+        seed=config.seed,
+    )
+    metrics = {}
+    if guard_training.corrupt_share and guard_training.adversarial_eps and len(data.validation):
+        judge = _Judge(data.validation, normalise, guard_training.adversarial_eps, config.seed)
+        metrics = {"pushed_accuracy": judge.pushed, "mean_accuracy": judge.mean}
+        if config.best_by == "accuracy":
+            config = replace(config, best_by="mean_accuracy")
+    result = train(
+        model,
+        data,
+        step=step,
+        callbacks=[step],
+        config=config,
+        out=out,
+        resume=resume,
+        augment=augment,
+        normalise=normalise,
+        metrics=metrics,
+        progress=progress,
+    )
+    with in_mode(model, training=False):
+        guard = StateGuard.calibrate(
+            model,
+            data.train,
+            data.validation if len(data.validation) else None,
+            mean=data.mean,
+            std=data.std,
+            config=guard_config,
+            progress=progress,
+        )
+    path = None if out is None else guard.save(Path(out) / "guard.safetensors")
+    return GuardedTraining(result, guard, path)
+
+
+class _Judge:
+    """Judge a model on pushed validation images, and on these and the plain ones together."""
+
+    def __init__(self, images: ImageSet, normalise: Normalise, eps: float, seed: int) -> None:
+        self.images, self.normalise, self.eps, self.seed = images, normalise, eps, seed
+        self.last = 0.0
+
+    def pushed(self, model: nn.Module, evaluation: Evaluation) -> float:
+        """Push the first images, and give the accuracy."""
+        device = next(model.parameters()).device
+        normalise = self.normalise.to(device)
+        batch = self.images.batch(torch.arange(min(JUDGED, len(self.images)))).to(device)
+
+        def answer(pixels: Tensor) -> Tensor:
+            return model(normalise(pixels))
+
+        with in_mode(model, training=False):
+            pixels = worst_push(
+                lambda values: nn.functional.cross_entropy(answer(values), batch.labels),
+                batch.images,
+                radius=self.eps,
+                steps=JUDGE_STEPS,
+                length=JUDGE_LENGTH,
+                generator=generator_for(self.seed, "judge"),
+                bounds=(0.0, 1.0),
+            )
+            with torch.no_grad():
+                right = answer(pixels).argmax(-1) == batch.labels
+        self.last = float(right.float().mean())
+        return self.last
+
+    def mean(self, model: nn.Module, evaluation: Evaluation) -> float:
+        """Give the mean of the accuracy on plain images and of what :meth:`pushed` gave last."""
+        return (evaluation.accuracy + self.last) / 2
