@@ -60,8 +60,8 @@ def test_the_steps_are_those_written_out_image_by_image(vim, pixels, source, fis
 def test_the_penalty_holds_the_parameters_back(vim, pixels, source):
     moved = []
     for fisher_weight in (0.0, 200.0):
-        peer = eata(vim, source, lr=0.02, margin=0.9, similarity=0.99, fisher_weight=fisher_weight)
-        for _ in range(40):
+        peer = eata(vim, source, lr=0.05, margin=0.9, similarity=0.99, fisher_weight=fisher_weight)
+        for _ in range(15):
             peer(pixels(32))
         pairs = zip(fisher_by_hand(vim, source), norm_weights(peer.model), norm_weights(vim), strict=True)
         moved.append(sum((f * (found - first) ** 2).sum().item() for f, found, first in pairs))
@@ -76,6 +76,18 @@ def test_unreliable_images_change_nothing(vim, pixels):
     assert peer._average is None
     for found, first in zip(norm_weights(peer.model), norm_weights(vim), strict=True):
         assert torch.equal(found, first)
+
+
+def test_a_reset_forgets_the_average_answer(vim, pixels):
+    """All images are alike, so that none is taken after the first batch, but for a reset."""
+    peer = eata(vim, lr=0.5, margin=1.0, similarity=0.99, fisher_weight=0.0)
+    images = pixels(1).expand(4, -1, -1, -1)
+    peer(images)
+    moved = norm_weights(peer.model)[2].clone()
+    peer.reset()
+    peer(images)
+    assert torch.equal(norm_weights(peer.model)[2], moved)
+    assert not torch.equal(moved, norm_weights(vim)[2])
 
 
 def test_the_rate_grows_with_the_batch_up_to_the_authors(vim, pixels):

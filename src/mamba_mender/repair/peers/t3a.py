@@ -57,7 +57,7 @@ def t3a(model: nn.Module, *, filter: int = 20, head: str | None = None) -> T3A:
     Class k starts with one support, its row of the head's weights. Each image adds its features z to the class that
     the head gives it, and the ``filter`` supports of the least entropy are kept:
     ``c_k = normalise(sum of z / |z| over the supports of k)``, ``logits = z c``. The head's bias serves for entropies
-    only. Order the data, and the supports follow it: there is no memory of the order itself.
+    only.
 
     Args:
         model: takes pixels in [0, 1], gives logits by a linear head; copied, not changed.
