@@ -111,6 +111,14 @@ def test_a_run_that_was_cut_off_goes_on_and_ends_the_same(counts, text, encode, 
     assert json.loads(files[0]) == json.loads(json.dumps(whole.to_dict()))
 
 
+def test_each_window_draws_for_itself(counts, tmp_path):
+    """All windows hold the same tokens; what is lost of them differs."""
+    ids = (torch.arange(130) % 20).repeat(4)
+    stress_language(counts, ids, dropout=(0.5,), windows=4, length=100, continuation=30, out=tmp_path)
+    told = json.loads((tmp_path / "cells" / "dropout-0.5.json").read_bytes())
+    assert len(set(told["noised"])) == 4
+
+
 def test_levels_may_be_added_to_a_folder(counts, text, encode, tmp_path):
     settings = SMALL | {"encode": encode, "dropout": (), "out": tmp_path}
     stress_language(counts, text, character=(0.1,), **settings)
