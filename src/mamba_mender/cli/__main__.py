@@ -15,7 +15,16 @@ from mamba_mender import __version__
 from mamba_mender.cli.allocator import keep_freed_memory
 from mamba_mender.cli.failures import guarded
 
-COMMANDS = ("mend", "train", "evaluate", "diagnose", "inspect", "ablate", "doctor")  # in the order of the help
+COMMANDS = (
+    "mend",
+    "train",
+    "evaluate",
+    "diagnose",
+    "inspect",
+    "ablate",
+    "stress",
+    "doctor",
+)  # in the order of the help
 
 app = typer.Typer(
     name="mamba-mender",
