@@ -18,10 +18,7 @@ def matrix_power(matrix: Tensor, exponent: float) -> Tensor:
         exponent: the power, e.g. -0.5.
 
     Returns:
-        A matrix of the same shape and dtype.
-
-    Raises:
-        torch.linalg.LinAlgError: the matrix is not finite.
+        A matrix of the same shape and dtype; one of NaN where the matrix is not finite.
 
     Example:
         >>> matrix_power(torch.diag(torch.tensor([4.0, 9.0])), -0.5).diagonal()

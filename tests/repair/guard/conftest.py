@@ -1,0 +1,93 @@
+"""Random laws, and a small guarded network on digits, shared by the tests of the guard."""
+
+import pytest
+import torch
+from torch import nn
+
+from mamba_mender.data import Normalise, load_data
+from mamba_mender.models import Vim
+from mamba_mender.repair.guard import StateGuard
+from mamba_mender.repair.guard.law import Law, Modes, band_edges
+
+
+@pytest.fixture(scope="session")
+def draw_modes():
+    """Draw an orthonormal basis over positions, cut into bands."""
+
+    def draw(seed, *, tokens=5, bands=3):
+        square = torch.randn(tokens, tokens, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+        return Modes(torch.linalg.qr(square).Q, band_edges(tokens, bands))
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def draw_law():
+    """Draw a law in float64 whose covariances have eigenvalues from 0.1 to 10."""
+
+    def draw(seed, *, tokens=5, channels=3, bands=3):
+        generator = torch.Generator().manual_seed(seed)
+        mean = torch.randn(tokens, channels, dtype=torch.float64, generator=generator)
+        square = torch.randn(bands, channels, channels, dtype=torch.float64, generator=generator)
+        values = 10 ** (2 * torch.rand(bands, 1, channels, dtype=torch.float64, generator=generator) - 1)
+        vectors = torch.linalg.qr(square).Q
+        return Law(mean, (vectors * values) @ vectors.mT)
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def draw_states():
+    """Draw states whose sample moments are those of a law, to rounding: a mode has as many samples as are asked for."""
+
+    def draw(seed, law, modes, *, samples=40):
+        generator = torch.Generator().manual_seed(seed)
+        bands = []
+        for scatter, width in zip(law.scatter, modes.widths(0).tolist(), strict=True):
+            flat = torch.randn(samples, width, len(scatter), dtype=torch.float64, generator=generator)
+            flat = flat - flat.mean(0)
+            own = torch.einsum("nmc,nmd->cd", flat, flat) / (samples * width)
+            white = torch.linalg.cholesky(torch.linalg.inv(own))
+            bands.append(flat @ white @ torch.linalg.cholesky(scatter).mT)
+        return law.mean + modes.join(bands)
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return load_data("digits")
+
+
+@pytest.fixture(scope="session")
+def trained(digits):
+    """A Vim of two blocks and four tokens on normalised digits; tests must not change it."""
+    torch.manual_seed(0)
+    model = Vim(img_size=8, patch_size=4, in_chans=1, num_classes=10, embed_dim=24, depth=2, d_state=4, pool="mean")
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    train = digits.train.batch(torch.arange(len(digits.train)))
+    images = Normalise(digits.mean, digits.std)(train.images)
+    for _ in range(80):
+        rows = torch.randint(len(train), (64,))
+        loss = nn.functional.cross_entropy(model(images[rows]), train.labels[rows])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def guard(digits, trained):
+    """A guard of the trained network at the embedding and after both blocks."""
+    return StateGuard.calibrate(
+        trained, digits.train, digits.validation, mean=digits.mean, std=digits.std, count=2000, batch_size=500
+    )
+
+
+@pytest.fixture(scope="session")
+def test_set(digits):
+    """Normalised test images, 359, their labels, and the same images shifted by noise, normalised."""
+    batch = digits.test.batch(torch.arange(len(digits.test)))
+    normalise = Normalise(digits.mean, digits.std)
+    noise = torch.randn(batch.images.shape, generator=torch.Generator().manual_seed(5))
+    return normalise(batch.images), batch.labels, normalise((batch.images + 0.3 * noise).clamp(0, 1))

@@ -1,0 +1,112 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mamba_mender.repair.guard.calibrate import watch
+from mamba_mender.repair.guard.health import (
+    MEASURES,
+    WEIGHTS,
+    channel_activity,
+    combine_p,
+    conformal_p,
+    health_of_p,
+    inner_correlation,
+    nonconformity,
+    site_weights,
+)
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=20), st.integers(-1, 10))
+def test_conformal_p_counts_scores_at_least_as_high(calibration, score):
+    ordered = torch.tensor(sorted(calibration)).float()
+    expected = (1 + sum(each >= score for each in calibration)) / (len(calibration) + 1)
+    assert conformal_p(torch.tensor([float(score)]), ordered).item() == pytest.approx(expected)
+
+
+def test_conformal_p_judges_each_measure_by_its_own_scores():
+    calibration = torch.tensor([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]])
+    found = conformal_p(torch.tensor([[5.0, 0.0], [5.0, 25.0]]), calibration)
+    torch.testing.assert_close(found, torch.tensor([[0.25, 1.0], [1.0, 0.5]]))
+
+
+@pytest.mark.parametrize("alpha", [0.03, 0.1, 0.31])
+def test_false_alarms_on_a_thousand_calibrations_keep_to_alpha(alpha):
+    """Ties, heavy tails and all: exchangeability is all that is asked for."""
+    generator = torch.Generator().manual_seed(0)
+    pool = torch.randn(1000, 151, generator=generator).pow(3).mul(4).round()  # of many equal scores
+    p = conformal_p(pool[:, -1:], pool[:, :-1].sort(-1).values)
+    rate = (p <= alpha).double().mean().item()
+    assert rate <= alpha + 3 * (alpha * (1 - alpha) / 1000) ** 0.5
+
+
+def test_false_alarms_of_the_guard_on_a_thousand_calibrations(guard, trained, digits, test_set):
+    """All measures of all sites together, on real states: healthy samples are split anew, and alpha holds in the mean.
+
+    A split makes its own calibration scores; flagged is what the guarded model would flag.
+    """
+    alpha, keys = 0.05, list(guard.laws)
+    with torch.no_grad():
+        states, _ = watch(trained, keys, test_set[0])
+    scores = torch.stack([nonconformity(states[key], guard.laws[key].gauge, guard.laws[key].modes) for key in keys])
+    weights = [site * measure for site in site_weights(len(keys)) for measure in WEIGHTS]
+    scores, rates = scores.flatten(0, 1), []
+    for split in range(1000):
+        order = torch.randperm(scores.shape[1], generator=torch.Generator().manual_seed(split))
+        held_out, new = scores[:, order[:240]], scores[:, order[240:]]
+        p = conformal_p(new, held_out.sort(-1).values)
+        rates.append((combine_p(p, weights) <= alpha).double().mean())
+    rate = torch.stack(rates).mean().item()
+    assert rate <= alpha + 3 * (alpha * (1 - alpha) / (1000 * 119)) ** 0.5
+    assert rate > 0.2 * alpha  # nor is it empty: Bonferroni costs something, not everything
+
+
+@pytest.mark.parametrize("kind", ["equal", "opposed", "independent"])
+def test_combined_p_values_are_valid_under_any_dependence(kind):
+    p = torch.rand(20000)
+    tests = {"equal": [p, p, p], "opposed": [p, 1 - p, p], "independent": [p, torch.rand(20000), torch.rand(20000)]}
+    combined = combine_p(torch.stack(tests[kind]), WEIGHTS)
+    for alpha in (0.03, 0.2):
+        assert (combined <= alpha).double().mean().item() <= alpha + 3 * (alpha / 20000) ** 0.5
+
+
+def test_the_worst_dependence_uses_up_the_whole_of_alpha():
+    """Rejections that never meet: the bound is reached, so no smaller correction would be valid."""
+    u, alpha = torch.linspace(0, 1, 10001), 0.1
+    tests = [u, (u - 0.05) % 1, (u - 0.075) % 1]
+    assert (combine_p(torch.stack(tests), WEIGHTS) <= alpha).double().mean().item() == pytest.approx(alpha, abs=1e-3)
+
+
+@given(st.integers(1, 12))
+def test_false_alarms_are_shared_out_in_full(sites):
+    weights = site_weights(sites)
+    assert len(weights) == sites
+    assert sum(weights) == pytest.approx(1)
+    assert sum(WEIGHTS) == 1
+    assert len(WEIGHTS) == len(MEASURES)
+
+
+def test_health_of_p():
+    assert health_of_p(torch.tensor([0.0, 0.015, 0.03, 1.0]), 0.03).tolist() == pytest.approx([0, 0.5, 1, 1])
+    assert health_of_p(torch.tensor([0.0]), 0.0).tolist() == [1]
+
+
+def test_activity_and_correlation_of_known_states():
+    states = torch.tensor([[[2.0, 0.0], [-2.0, 1.0]]])
+    torch.testing.assert_close(channel_activity(states).exp(), torch.tensor([[2.0, 0.5**0.5]]))
+    found = inner_correlation(states, torch.zeros(1, 2), torch.eye(2))
+    torch.testing.assert_close(found, torch.tensor([[[4.0, -1.0], [-1.0, 0.5]]]))
+
+
+def test_each_measure_finds_what_it_is_for(guard, trained, test_set):
+    """States that are louder, or whose channels are mixed up, score higher than healthy ones."""
+    law = guard.laws["0.h"]
+    with torch.no_grad():
+        states, _ = watch(trained, ["0.h"], test_set[0][:100])
+    states = states["0.h"]
+    centre = law.law().mean
+    healthy = nonconformity(states, law.gauge, law.modes).median(1).values
+    loud = nonconformity(centre + 2 * (states - centre), law.gauge, law.modes).median(1).values
+    mixed = nonconformity(centre + (states - centre).roll(1, -1), law.gauge, law.modes).median(1).values
+    assert (loud > healthy).all()
+    assert mixed[0] > 1.5 * healthy[0]

@@ -1,0 +1,109 @@
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mamba_mender._check import UserError
+from mamba_mender.models import Vim
+from mamba_mender.repair.guard import GuardConfig, StateGuard
+from mamba_mender.repair.guard.state_guard import default_sites
+
+
+def test_a_saved_guard_is_the_same_guard(guard, trained, test_set, tmp_path):
+    again = StateGuard.load(guard.save(tmp_path / "guard.safetensors"))
+    assert again.config == guard.config
+    assert again.card == guard.card
+    assert list(again.laws) == ["embedding", "0.h", "1.h"]
+    first, second = guard(trained), again(trained)
+    with torch.no_grad():
+        for part in test_set[2].split(60):
+            assert torch.equal(first(part), second(part))
+
+
+def test_the_card_says_what_it_was_calibrated_on(guard, digits):
+    assert guard.card["healthy"] == len(digits.train)
+    assert guard.card["held_out"] == len(digits.validation)
+    assert guard.card["mean"] == digits.mean
+    assert len(guard.card["model"]) == 64
+
+
+def test_statistics_and_scores_are_of_disjoint_samples(guard, digits):
+    assert guard.laws["0.h"].samples <= len(digits.train)
+    assert guard.laws["0.h"].gauge.scores.shape == (3, len(digits.validation))
+
+
+def test_a_third_is_set_apart_where_nothing_is_held_out(trained, test_set):
+    found = StateGuard.calibrate(
+        trained, test_set[0], labels=test_set[1], sites=["0.h"], batch_size=60, config=GuardConfig(alpha=0.1)
+    )
+    assert found.card["healthy"] == 240
+    assert found.card["held_out"] == 119
+
+
+def test_other_weights_are_refused(guard):
+    other = Vim(img_size=8, patch_size=4, in_chans=1, num_classes=10, embed_dim=24, depth=2, d_state=4, pool="mean")
+    with pytest.raises(UserError, match="calibrated on other weights"):
+        guard(other)
+
+
+def test_sites_can_be_chosen_from_what_was_measured(guard, trained):
+    assert list(guard.at(["1.h", "embedding"]).laws) == ["embedding", "1.h"]
+    with pytest.raises(ValueError, match=r"no site '3.h'; it has \['embedding', '0.h', '1.h'\]"):
+        guard.at(["3.h"])
+
+
+def test_bands_cannot_be_changed_afterwards(guard):
+    assert guard.with_config(mode="episodic").config.mode == "episodic"
+    with pytest.raises(ValueError, match="bands are measured"):
+        guard.with_config(bands=2)
+
+
+def test_too_few_held_out_samples_are_refused(trained, test_set):
+    with pytest.raises(UserError, match=r"20 held-out samples are too few for alpha=0.03: at least 34"):
+        StateGuard.calibrate(trained, test_set[0][:50], test_set[0][50:70])
+
+
+def test_images_need_their_normalisation(trained, digits):
+    with pytest.raises(UserError, match="images need mean and std"):
+        StateGuard.calibrate(trained, digits.train, digits.validation)
+
+
+def test_held_out_must_be_of_the_same_kind(trained, digits, test_set):
+    with pytest.raises(UserError, match="held_out must be a tensor"):
+        StateGuard.calibrate(trained, test_set[0], digits.validation)
+    with pytest.raises(UserError, match="held_out must be images"):
+        StateGuard.calibrate(trained, digits.train, test_set[0], mean=digits.mean, std=digits.std)
+
+
+def test_a_model_that_is_never_right_is_refused(trained, test_set):
+    with pytest.raises(UserError, match="no healthy sample right"):
+        StateGuard.calibrate(
+            trained, test_set[0][:80], test_set[0][80:120], labels=torch.full((80,), 11), sites=["0.h"]
+        )
+
+
+def test_a_model_without_a_residual_stream_is_refused():
+    with pytest.raises(ValueError, match="Linear has no residual stream"):
+        default_sites(torch.nn.Linear(2, 2))
+
+
+def test_sites_are_spread_evenly_over_deep_models():
+    model = Vim(img_size=8, patch_size=4, in_chans=1, num_classes=2, embed_dim=8, depth=12, d_state=2)
+    assert default_sites(model) == ["embedding", "0.h", "3.h", "6.h", "8.h", "11.h"]
+
+
+@pytest.mark.parametrize(("name", "message"), [("none.safetensors", "there is no file"), ("bad.safetensors", "damag")])
+def test_a_file_that_cannot_be_read_is_named(tmp_path, name, message):
+    (tmp_path / "bad.safetensors").write_bytes(b"no")
+    with pytest.raises(UserError, match=message):
+        StateGuard.load(tmp_path / name)
+
+
+def test_a_file_without_a_guard_is_refused(tmp_path):
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match="holds no guard"):
+        StateGuard.load(tmp_path / "other.safetensors")
+
+
+def test_another_suffix_is_refused(guard, tmp_path):
+    with pytest.raises(ValueError, match=r"must end in '.safetensors'"):
+        guard.save(tmp_path / "guard.pt")

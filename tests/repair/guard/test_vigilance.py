@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from mamba_mender.repair.guard.vigilance import SPAN, Vigilance
+
+
+def test_healthy_streams_keep_the_bar_at_alpha():
+    raised = 0
+    for seed in range(300):
+        p = torch.rand(SPAN, generator=torch.Generator().manual_seed(seed))
+        raised += Vigilance(0.03).bar(p) > 0.03
+    assert raised <= 3  # 0.1 % of the spans are to be expected
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 1.0])
+def test_a_share_of_shifted_samples_raises_the_bar(share):
+    shifted = int(share * 200)
+    p = torch.cat([torch.rand(shifted) * 0.2, torch.rand(200 - shifted)])
+    bar = Vigilance(0.03).bar(p)
+    assert bar >= 0.2 - 1 / 20
+    flagged = p <= bar
+    healthy = (flagged[shifted:].sum() / flagged.sum()).item()
+    assert healthy <= 0.6  # at least half of what it flags is shifted, but for chance
+
+
+def test_all_samples_of_a_stream_that_is_shifted_as_a_whole_are_flagged():
+    assert Vigilance(0.03).bar(torch.rand(200) * 0.4) == 1
+
+
+def test_few_samples_say_nothing():
+    assert Vigilance(0.03).bar(torch.zeros(1)) == 0.03
+
+
+def test_a_stream_is_shifted_when_more_is_flagged_than_alpha_explains():
+    watch = Vigilance(0.03)
+    p = torch.rand(200)
+    flags = torch.zeros(200, dtype=torch.bool)
+    flags[:13] = True  # 6 + 3.1 standard deviations are 13.5
+    assert not watch.is_shifted(p, flags)
+    flags[:14] = True
+    assert watch.is_shifted(p, flags)
+
+
+def test_it_looks_back_on_the_newest_samples_in_their_order():
+    watch = Vigilance(0.03)
+    stream = torch.rand(330)
+    for part in stream.split(30):
+        watch.count(part, part < 0.1)
+    torch.testing.assert_close(watch.history[0], stream[-SPAN:])
+    assert torch.equal(watch.history[1].bool(), stream[-SPAN:] < 0.1)
+
+
+def test_asking_changes_nothing_and_reset_forgets():
+    watch = Vigilance(0.03)
+    watch.count(torch.rand(10), torch.ones(10, dtype=torch.bool))
+    before = watch.history.clone()
+    watch.bar(torch.rand(5))
+    watch.is_shifted(torch.rand(5), torch.ones(5, dtype=torch.bool))
+    torch.testing.assert_close(watch.history, before, equal_nan=True)
+    watch.reset()
+    assert watch.history.isnan().all()
