@@ -98,14 +98,16 @@ def measure_laws(
         first = survey.means()
         laws = survey.laws(first, bands)
         scores: dict[str, list[Tensor]] = {key: [] for key in keys}
+        kinds: dict[str, list[Tensor]] = {key: [] for key in keys}
         done = 4 * fit.count
         for inputs, _ in held_out.batches():
             states, _ = watch(model, keys, inputs)
             for key, value in states.items():
                 scores[key].append(nonconformity(value, laws[key].gauge, laws[key].modes))
+                kinds[key].append(laws[key].kinds_of(value))
             done += len(inputs)
             line.advance(done)
-    return {key: law.with_scores(torch.cat(scores[key], 1)) for key, law in laws.items()}
+    return {key: law.with_scores(torch.cat(scores[key], 1), torch.cat(kinds[key])) for key, law in laws.items()}
 
 
 @dataclass
@@ -238,7 +240,7 @@ def _site_law(
 ) -> SiteLaw:
     """Put a law together, its gauge still without what is usual."""
     channels = within.shape[-1]
-    nothing = Gauge(*[within.new_zeros(0)] * 9)
+    nothing = Gauge(*[within.new_zeros(0)] * 11)
     law = SiteLaw(means, mix.to(means), within, modes, empty, nothing, farthest, within.new_ones(()), samples)
     whole = law.law()
     widths = modes.widths(1).to(whole.scatter)
@@ -255,5 +257,7 @@ def _site_law(
         directions=vectors[:, -rank:] * values[-rank:].clamp_min(1e-12).rsqrt(),
         correlation=torch.eye(rank, device=within.device),
         scores=within.new_zeros(0),
+        distances=within.new_zeros(0),
+        kinds=within.new_zeros(0),
     )
     return replace(law, gauge=gauge)

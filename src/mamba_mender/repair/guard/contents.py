@@ -86,11 +86,29 @@ def fit_composition(mean: Tensor, contents: Contents) -> Composition:
     return Composition(torch.lerp(contents.mix, shares, believed), contrast, explained)
 
 
+def nearest_class(states: Tensor, contents: Contents) -> Tensor:
+    """Guess what each sample shows: the class whose healthy mean is nearest, in the units of :func:`fit_composition`.
+
+    Args:
+        states: (samples, tokens, channels).
+        contents: what is healthy.
+
+    Returns:
+        Class numbers, (samples,).
+    """
+    means, shown = (_from_empty(s, contents).flatten(-2) for s in (contents.means, states))
+    return torch.cdist(shown, means).argmin(1)
+
+
+def _from_empty(states: Tensor, contents: Contents) -> Tensor:
+    """Write states from the empty one on, without the mean over tokens, scaled."""
+    shown = states - contents.empty
+    return (shown - shown.mean(-2, keepdim=True)) / contents.scale
+
+
 def _seen(states: Tensor, contents: Contents) -> np.ndarray:
-    """Write means as one row of numbers each: from the empty state, without the mean over tokens, scaled."""
-    shown = (states - contents.empty).double()
-    shown = (shown - shown.mean(-2, keepdim=True)) / contents.scale.double()
-    return shown.flatten(-2).cpu().numpy()
+    """Write means as one row of numbers each."""
+    return _from_empty(states, contents).double().flatten(-2).cpu().numpy()
 
 
 def _misfit(seen: np.ndarray, healthy: np.ndarray) -> float:

@@ -28,6 +28,8 @@ class Gauge:
     directions: leading directions of the healthy channels, whitened, (channels, rank).
     correlation: healthy mean correlation along them within a sample, (rank, rank).
     scores: of a calibration split that nothing else was fitted to, ascending, (measures, samples).
+    distances: the first measure of the same samples, in their own order, (samples,).
+    kinds: what each of them seems to show, (samples,).
     """
 
     centre: Tensor
@@ -39,6 +41,8 @@ class Gauge:
     directions: Tensor
     correlation: Tensor
     scores: Tensor
+    distances: Tensor
+    kinds: Tensor
 
 
 def distance_profile(states: Tensor, gauge: Gauge, modes: Modes) -> Tensor:
@@ -118,6 +122,32 @@ def conformal_p(scores: Tensor, calibration: Tensor) -> Tensor:
     count = calibration.shape[-1]
     above = count - torch.searchsorted(calibration.contiguous(), scores.detach().contiguous())
     return (1 + above).to(scores.dtype) / (count + 1)
+
+
+def conformal_p_by_kind(scores: Tensor, kinds: Tensor, distances: Tensor, known: Tensor) -> Tensor:
+    """Tell how likely a healthy sample of the same kind is to score as high.
+
+    As :func:`conformal_p`, among the calibration samples of the kind, so that P(p <= t) <= t holds within each kind:
+    whatever kinds a stream shows, sorted or not.
+
+    Args:
+        scores: (samples,).
+        kinds: of the samples, any function of their states, (samples,).
+        distances: scores of healthy samples, (n,).
+        known: their kinds, (n,).
+
+    Example:
+        >>> scores, kinds = torch.tensor([5.0, 5.0]), torch.tensor([0, 1])
+        >>> conformal_p_by_kind(scores, kinds, torch.tensor([1.0, 2.0, 9.0]), torch.tensor([0, 0, 1])).tolist()
+        [0.3333333432674408, 1.0]
+
+    Source: Mondrian conformal prediction, Vovk, Lindsay, Nouretdinov & Gammerman (2003).
+    """
+    p = torch.ones_like(scores)
+    for kind in kinds.unique():
+        own = kinds == kind
+        p[own] = conformal_p(scores[own], distances[known == kind].sort().values)
+    return p
 
 
 def combine_p(p: Tensor, weights: Sequence[float]) -> Tensor:

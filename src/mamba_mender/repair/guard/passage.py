@@ -58,7 +58,8 @@ class Passage:
     held: leave the memories as they are.
     softness: width of a smooth gate, in standard deviations of healthy scores; 0 is the gate itself.
     keep: keep the states around each repair.
-    first: p-value of the distance at the first site, (samples,): what the stream is judged by.
+    first: p-value of the distance at the first site among samples of its kind, (samples,): what the stream is judged
+        by.
     bar: p-value up to which samples of this stream are repaired.
     alarmed: samples found unhealthy so far by themselves, (samples,).
     flagged: these, and those that the bar of a shifted stream adds, (samples,): what is repaired.

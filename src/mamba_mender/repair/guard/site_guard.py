@@ -7,7 +7,14 @@ from mamba_mender.repair.guard.alignment import realign, regular, scale_maps, tr
 from mamba_mender.repair.guard.config import GuardConfig
 from mamba_mender.repair.guard.contents import fit_composition
 from mamba_mender.repair.guard.fault_mending import find_faults, mend_faults
-from mamba_mender.repair.guard.health import WEIGHTS, combine_p, conformal_p, health_of_p, nonconformity
+from mamba_mender.repair.guard.health import (
+    WEIGHTS,
+    combine_p,
+    conformal_p,
+    conformal_p_by_kind,
+    health_of_p,
+    nonconformity,
+)
 from mamba_mender.repair.guard.law import Law, law_of
 from mamba_mender.repair.guard.memory import Memory, learn
 from mamba_mender.repair.guard.passage import Passage, Realignment, SiteReport
@@ -112,8 +119,9 @@ class SiteGuard(nn.Module):
         health = torch.where(faults > 0, 1 / (1 + faults), health_of_p(combined, alpha))
         alarmed = combined <= alpha
         if passage.first is None:
-            passage.first, passage.bar = p[0], passage.vigilance.bar(p[0])
-            flagged = alarmed | (p[0] <= passage.bar) if passage.bar > self.config.alpha else alarmed
+            first = conformal_p_by_kind(scores[0], law.kinds_of(states), gauge.distances, gauge.kinds)
+            passage.first, passage.bar = first, passage.vigilance.bar(first)
+            flagged = alarmed | (first <= passage.bar) if passage.bar > self.config.alpha else alarmed
             passage.flagged, passage.alarmed = flagged, alarmed
         else:
             assert passage.flagged is not None

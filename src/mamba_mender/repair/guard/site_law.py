@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mamba_mender.repair.guard.contents import Contents
+from mamba_mender.repair.guard.contents import Contents, nearest_class
 from mamba_mender.repair.guard.health import Gauge
 from mamba_mender.repair.guard.law import Law, Modes
 
@@ -57,9 +57,16 @@ class SiteLaw:
         between = [torch.einsum("k,kmc,kmd->cd", shares, d, d) / d.shape[1] for d in apart]
         return Law(mean, self.within + torch.stack(between))
 
-    def with_scores(self, scores: Tensor) -> "SiteLaw":
-        """Replace the calibration scores, (measures, samples)."""
-        return replace(self, gauge=replace(self.gauge, scores=scores.sort(-1).values))
+    def kinds_of(self, states: Tensor) -> Tensor:
+        """Guess which class each sample shows, (samples,); all 0 where classes are not told apart."""
+        if self.contents is None:
+            return torch.zeros(len(states), dtype=torch.long, device=states.device)
+        return nearest_class(states, self.contents)
+
+    def with_scores(self, scores: Tensor, kinds: Tensor) -> "SiteLaw":
+        """Set the calibration scores, (measures, samples), and what the samples seem to show, (samples,)."""
+        gauge = replace(self.gauge, scores=scores.sort(-1).values, distances=scores[0], kinds=kinds)
+        return replace(self, gauge=gauge)
 
     def with_usual(self, profiles: Tensor, activity: Tensor, correlation: Tensor, radius: Tensor) -> "SiteLaw":
         """Set what is usual: profiles of samples, (samples, numbers), mean activity and correlation, and the radius."""

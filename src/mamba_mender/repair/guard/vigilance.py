@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 SPAN = 200  # samples that are looked back on
 SURE = 3.1  # standard deviations: 0.1 % of healthy spans are taken for shifted
+LEEWAY = 0.06  # by which the share of small p-values may be off where kinds are only guessed
 BARS = 20  # p-values that are tried
 
 
@@ -15,7 +16,8 @@ class Vigilance(nn.Module):
 
     A single sample is flagged where its p-value is at most alpha, so that alpha of healthy ones are. When more flags
     come than that explains (f > alpha n + 3.1 sqrt(n alpha (1 - alpha))), the stream is shifted and flagged samples are
-    repaired. When also more p-values lie below one half than chance explains, a share 1 - h = 2 P(p <= 1/2) - 1 of
+    repaired. When more p-values lie below one half
+    than chance explains (by 0.06 and 3.1 standard deviations), a share 1 - h = 2 P(p <= 1/2) - 1 of
     the samples is taken for shifted, and the bar rises to the largest p at which at least half of the flagged ones
     are: h p <= P(p' <= p) / 2.
 
@@ -41,7 +43,7 @@ class Vigilance(nn.Module):
         """Give the p-value up to which samples are flagged, with these, (samples,), as the newest of the stream."""
         seen = self._with(p, p)[0]
         below = float((seen <= 0.5).double().mean())
-        if below <= 0.5 + SURE * 0.5 / math.sqrt(len(seen)):
+        if below <= 0.5 + LEEWAY + SURE * 0.5 / math.sqrt(len(seen)):
             return self.alpha
         healthy = 2 * (1 - below)
         bars = torch.linspace(0, 1, BARS + 1, dtype=torch.float64)[1:].tolist()
