@@ -25,6 +25,7 @@ COMMANDS = (
     "stress",
     "doctor",
 )  # in the order of the help
+GROUPS = ("guard",)  # with subcommands of their own: the file has an `app`
 
 app = typer.Typer(
     name="mamba-mender",
@@ -59,6 +60,8 @@ def _register() -> None:
     for name in COMMANDS:
         module = importlib.import_module(f"mamba_mender.cli.{name}")
         app.command(name, epilog=f"Example: `{module.EXAMPLE}`")(guarded(getattr(module, name)))
+    for name in GROUPS:
+        app.add_typer(importlib.import_module(f"mamba_mender.cli.{name}").app)
 
 
 _register()
