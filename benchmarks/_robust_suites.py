@@ -26,19 +26,24 @@ class Part:
     suite: what is run.
     models: on which models, by the names of ``models_of``.
     batch_size: images at a time.
+    first: models that are run for the first seed alone.
     """
 
     suite: Suite
     models: tuple[str, ...]
     batch_size: int = 200
+    first: tuple[str, ...] = ()
 
 
-ALL = ("none", "guard", *PEERS)
+ALL = ("none", "guard", "median_filter", "norm_statistics")
+REST = tuple(peer for peer in PEERS if peer not in ALL)
 PARTS = {
-    "noise": Part(Suite(**{**NOTHING, "noise": {"gaussian": (0.3,)}}, warmup=200), ALL),
-    "levels": Part(Suite(**{**NOTHING, "noise": {"gaussian": (0.1, 0.2, 0.4, 0.5)}}, count_noise=1000), ALL),
+    "noise": Part(Suite(**{**NOTHING, "noise": {"gaussian": (0.3,)}}, warmup=200), ALL, first=REST),
+    "levels": Part(
+        Suite(**{**NOTHING, "noise": {"gaussian": (0.1, 0.2, 0.4, 0.5)}}, count_noise=1000), ALL, first=REST
+    ),
     "memo": Part(Suite(**{**NOTHING, "noise": {"gaussian": (0.3,)}}, count_noise=200), ("none", "guard", "memo")),
-    "corruptions": Part(Suite(noise={}, count_noise=400, count_corruption=400), ALL),
+    "corruptions": Part(Suite(noise={}, count_noise=400, count_corruption=400), ALL, first=REST),
     "streams": Part(
         Suite(
             **NOTHING, orders=("label-sorted", "drifting"), batch_sizes=(1, 4, 200), count_noise=200, count_stream=4000

@@ -53,7 +53,8 @@ def main() -> None:
 def run_part(name: str, part: Part, seed: int, data: ImageData, out: Path) -> None:
     """Run a part for a seed, or what is missing of it."""
     began = time.monotonic()
-    models = models_of(seed, data, part.models, out)
+    names = part.models + (part.first if seed == 0 else ())
+    models = models_of(seed, data, names, out)
     result = stress_test(
         models, data.test, part.suite, out=out / name / f"seed-{seed}", batch_size=part.batch_size, seed=0
     )

@@ -13,7 +13,11 @@ import pytest
 import mamba_mender
 
 GOLDEN = Path(__file__).parent / "golden" / "public_names.txt"
-PACKAGES = ["", ".ops", ".nn", ".models", ".taps", ".data", ".training", ".inspection", ".repair", ".report"]
+PACKAGES = [
+    *["", ".ops", ".nn", ".models", ".taps", ".data", ".training", ".inspection"],
+    *[".stress", ".stress.attacks", ".stress.faults", ".stress.language"],
+    *[".repair", ".repair.guard", ".repair.guard_training", ".repair.peers", ".report"],
+]
 
 
 def public_names():

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from mamba_mender.data import list_data, load_data
     from mamba_mender.inspection import diagnose, inspect_model
     from mamba_mender.models import create_model, list_models, load_model, save_model
-    from mamba_mender.repair import MendConfig, mend
+    from mamba_mender.repair import MendConfig, StateGuard, mend
     from mamba_mender.report import plot
+    from mamba_mender.stress import stress_test
     from mamba_mender.taps import Edit, ScanRecord, accelerate_model, edit, record
     from mamba_mender.training import TrainConfig, evaluate, train
 
@@ -21,6 +22,7 @@ __all__ = [
     "Edit",
     "MendConfig",
     "ScanRecord",
+    "StateGuard",
     "TrainConfig",
     "accelerate_model",
     "create_model",
@@ -36,6 +38,7 @@ __all__ = [
     "plot",
     "record",
     "save_model",
+    "stress_test",
     "train",
 ]
 
@@ -45,8 +48,9 @@ _HOMES = {
     "models": ["create_model", "list_models", "load_model", "save_model"],
     "nn": [],
     "ops": [],
-    "repair": ["MendConfig", "mend"],
+    "repair": ["MendConfig", "StateGuard", "mend"],
     "report": ["plot"],
+    "stress": ["stress_test"],
     "taps": ["Edit", "ScanRecord", "accelerate_model", "edit", "record"],
     "training": ["TrainConfig", "evaluate", "train"],
 }

@@ -1,5 +1,5 @@
-from mamba_mender.report.interval_chart import interval_chart
 from mamba_mender._interval import Interval
+from mamba_mender.report.interval_chart import interval_chart
 
 
 def test_draws_the_numbers_it_is_given():

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
+from mamba_mender._interval import Interval
 from mamba_mender.inspection import Diagnosis, ExternalScore, internal_score
 from mamba_mender.repair import AblationRow, MendResult, compare_arms
 from mamba_mender.report.plot import plot
 from mamba_mender.training import Evaluation, TrainResult
-from mamba_mender._interval import Interval
 
 
 def titles(figure):

@@ -1,7 +1,7 @@
 import pytest
 
-from mamba_mender.report.verdict import points, verdict
 from mamba_mender._interval import Interval
+from mamba_mender.report.verdict import points, verdict
 
 
 @pytest.mark.parametrize(

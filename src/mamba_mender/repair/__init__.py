@@ -1,4 +1,4 @@
-"""Constraint repair: losses on the states, the arms they are compared in, and the ablation."""
+"""Constraint repair: losses on the states, arms and their ablation. The state guard, training with it, its rivals."""
 
 from mamba_mender.repair.ablation import AblationRow, ablate
 from mamba_mender.repair.arm import mend_arm
@@ -12,6 +12,7 @@ from mamba_mender.repair.donors import choose_donors
 from mamba_mender.repair.easy_templates import easy_templates
 from mamba_mender.repair.examine import examine
 from mamba_mender.repair.external_loss import external_loss
+from mamba_mender.repair.guard import GuardConfig, GuardedModel, StateGuard
 from mamba_mender.repair.internal_loss import internal_loss
 from mamba_mender.repair.mend import MendResult, mend
 from mamba_mender.repair.mend_config import ARMS, MendConfig
@@ -30,8 +31,11 @@ __all__ = [
     "ArmResult",
     "Base",
     "ConstraintStep",
+    "GuardConfig",
+    "GuardedModel",
     "MendConfig",
     "MendResult",
+    "StateGuard",
     "SwappedImages",
     "ablate",
     "choose_donors",

@@ -9,6 +9,8 @@ from typing import Any, Literal
 from torch import nn
 
 from mamba_mender._check import UserError
+from mamba_mender._files import write_atomic
+from mamba_mender._interval import Interval
 from mamba_mender.data import ImageData
 from mamba_mender.models import load_model
 from mamba_mender.repair.arm import mend_arm
@@ -18,8 +20,6 @@ from mamba_mender.repair.comparison import compare_arms
 from mamba_mender.repair.mend_config import MendConfig
 from mamba_mender.repair.run_folder import open_run
 from mamba_mender.taps import STATES, find_states
-from mamba_mender._files import write_atomic
-from mamba_mender._interval import Interval
 
 Loss = Literal["external", "internal"]
 LOSSES: dict[Loss, str] = {"external": "ext", "internal": "int"}

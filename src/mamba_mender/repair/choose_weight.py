@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from mamba_mender._check import UserError
+from mamba_mender._files import write_atomic
 from mamba_mender.data import ImageData
 from mamba_mender.repair.base import Base
 from mamba_mender.repair.fingerprint import fingerprint
 from mamba_mender.repair.judgement import judge_model, judging_split
 from mamba_mender.repair.mend_config import MendConfig
-from mamba_mender._files import write_atomic
 
 
 def choose_weight(

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from mamba_mender.repair.arm_result import ArmResult
 from mamba_mender._interval import Interval, bootstrap_interval, paired_gain, wilson_interval
+from mamba_mender.repair.arm_result import ArmResult
 
 ORDER = ("base", "control", "control-time", "swap", "ext", "int", "all", "clean")
 MENDED = ("all", "ext", "int")

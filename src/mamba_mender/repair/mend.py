@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from mamba_mender._check import UserError
+from mamba_mender._files import write_atomic
 from mamba_mender.data import ImageData
 from mamba_mender.repair.arm import mend_arm
 from mamba_mender.repair.arm_result import ArmResult
@@ -17,7 +18,6 @@ from mamba_mender.repair.base import Base, prepare_base
 from mamba_mender.repair.comparison import Arm, chosen_arm, compare_arms, gap_closed
 from mamba_mender.repair.mend_config import MendConfig
 from mamba_mender.repair.run_folder import open_run
-from mamba_mender._files import write_atomic
 
 Tell = Callable[[ArmResult, int, int], None]
 DEFAULT = MendConfig()

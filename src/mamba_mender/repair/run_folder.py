@@ -9,10 +9,10 @@ from torch import nn
 
 from mamba_mender import __version__
 from mamba_mender._check import UserError
+from mamba_mender._files import write_atomic
 from mamba_mender.data import ImageData
 from mamba_mender.repair.fingerprint import fingerprint
 from mamba_mender.repair.mend_config import MendConfig
-from mamba_mender._files import write_atomic
 
 FREE = ("arms", "seeds", "clean_bound", "notes", "description")  # may differ: they add to a run, or only describe it
 

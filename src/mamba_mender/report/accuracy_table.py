@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mamba_mender._interval import Interval
 from mamba_mender.repair.comparison import Arm
 from mamba_mender.report.palette import look
 from mamba_mender.report.verdict import percent, points, verdict
-from mamba_mender._interval import Interval
 
 SETS = {  # split: (title, meaning), for data with planted decoys and for any other
     "validation": (

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from mamba_mender.report.contents import Contents
 from mamba_mender._interval import Interval, paired_gain
+from mamba_mender.report.contents import Contents
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from mamba_mender._files import write_atomic
 from mamba_mender.inspection.study import Inspection
 from mamba_mender.inspection.study.parts import NotMeasured
-from mamba_mender._files import write_atomic
 from mamba_mender.report import drawings  # noqa: F401  registers every drawing on `plot`
 from mamba_mender.report.chapters import ACROSS, CHAPTERS, Chapter, Exhibit
 from mamba_mender.report.picture import Picture

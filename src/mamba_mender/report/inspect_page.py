@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from mamba_mender import __version__
+from mamba_mender._files import write_atomic
 from mamba_mender.inspection.progress import ImageBar
 from mamba_mender.inspection.study import Inspection
-from mamba_mender._files import write_atomic
 from mamba_mender.report.chapters import CHAPTERS
 from mamba_mender.report.inspect_gallery import hang
 from mamba_mender.report.overlay import enlarge

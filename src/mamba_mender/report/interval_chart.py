@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mamba_mender.report.palette import INK, MUTED, look, style
 from mamba_mender._interval import Interval
+from mamba_mender.report.palette import INK, MUTED, look, style
 
 
 def interval_chart(

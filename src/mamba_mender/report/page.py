@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from mamba_mender import __version__
 from mamba_mender._check import UserError
+from mamba_mender._files import write_atomic
 from mamba_mender.report.accuracy_table import accuracy_table
 from mamba_mender.report.command import write_command
 from mamba_mender.report.contents import Contents, read_contents
@@ -18,7 +19,6 @@ from mamba_mender.report.pictures import make_pictures
 from mamba_mender.report.story import tell_story
 from mamba_mender.report.visualize import visualize
 from mamba_mender.report.words import CAPTIONS, WORDS
-from mamba_mender._files import write_atomic
 
 
 def write_report(run_folder: Path | str) -> Path:

@@ -7,8 +7,8 @@ from typing import Self
 
 from matplotlib.figure import Figure
 
-from mamba_mender.report.embed import embed_figure
 from mamba_mender._files import write_atomic
+from mamba_mender.report.embed import embed_figure
 
 POINTS = 96  # CSS pixels an inch
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from mamba_mender._interval import Interval, bootstrap_interval
 from mamba_mender.inspection import Diagnosis
 from mamba_mender.repair import outside_share, token_mask
 from mamba_mender.report.channel_chart import channel_chart
@@ -17,7 +18,6 @@ from mamba_mender.report.sight import Scene, Sight
 from mamba_mender.report.training_chart import training_chart
 from mamba_mender.report.verdict import percent, points
 from mamba_mender.taps import EMBEDDING, StateKey
-from mamba_mender._interval import Interval, bootstrap_interval
 
 SHOWN = 3  # easy images on a sheet, and hard ones
 BLOCKS = 5  # blocks on a sheet

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
+from mamba_mender._interval import wilson_interval
 from mamba_mender.inspection import Curve, Diagnosis, ExternalScore, InternalScore, SampleGroup
 from mamba_mender.repair import AblationRow, MendResult
 from mamba_mender.report.interval_chart import interval_chart
@@ -16,7 +17,6 @@ from mamba_mender.report.palette import EASY, HARD
 from mamba_mender.report.score_chart import external_chart
 from mamba_mender.report.training_chart import training_chart
 from mamba_mender.training import Evaluation, TrainResult
-from mamba_mender._interval import wilson_interval
 
 MOST_ROWS = 8
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from mamba_mender._interval import bootstrap_interval
 from mamba_mender.inspection import Diagnosis
 from mamba_mender.repair import Arm
 from mamba_mender.report.contents import Contents
@@ -10,7 +11,6 @@ from mamba_mender.report.palette import look
 from mamba_mender.report.pictures import even_share, outside_by_arm
 from mamba_mender.report.places import channel_state, name_state
 from mamba_mender.report.verdict import percent, points, verdict
-from mamba_mender._interval import bootstrap_interval
 
 
 @dataclass(frozen=True)

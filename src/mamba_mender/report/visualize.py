@@ -5,12 +5,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from mamba_mender._files import write_atomic
 from mamba_mender.inspection import Diagnosis
 from mamba_mender.report.channel_chart import channel_chart
 from mamba_mender.report.palette import style
 from mamba_mender.report.places import channel_state, name_state
 from mamba_mender.report.plot import plot
-from mamba_mender._files import write_atomic
 
 GROUPS = {"hdata": "easy", "ldata": "hard"}  # h and l for high and low confidence
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mamba_mender._interval import Interval, wilson_interval
+from mamba_mender._progress import ProgressLine
 from mamba_mender.data import ImageSet, Normalise
 from mamba_mender.nn.mode import in_mode
-from mamba_mender._progress import ProgressLine
-from mamba_mender._interval import Interval, wilson_interval
 
 
 @dataclass(frozen=True)

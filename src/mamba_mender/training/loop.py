@@ -14,6 +14,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 
 from mamba_mender._check import UserError
+from mamba_mender._progress import ProgressLine
 from mamba_mender.data import Batch, ImageSet
 from mamba_mender.training import checkpoint
 from mamba_mender.training.batches import Batches
@@ -21,7 +22,6 @@ from mamba_mender.training.config import TrainConfig
 from mamba_mender.training.ema import EMA
 from mamba_mender.training.evaluate import Evaluation, evaluate, summarise
 from mamba_mender.training.metrics_log import MetricsLog, read_metrics
-from mamba_mender._progress import ProgressLine
 from mamba_mender.training.random_states import random_states, set_random_states
 from mamba_mender.training.run import Run
 from mamba_mender.training.step import Criterion, Step, StepContext

@@ -12,13 +12,13 @@ from accelerate.utils import DistributedType
 from torch import Tensor, nn
 
 from mamba_mender._check import UserError
+from mamba_mender._files import write_atomic
 from mamba_mender.data import ImageData, Normalise
 from mamba_mender.data.loader import Augmentation
 from mamba_mender.models import save_model
 from mamba_mender.nn.mode import in_mode
 from mamba_mender.training.batches import Batches
 from mamba_mender.training.card import model_card
-from mamba_mender._files import write_atomic
 from mamba_mender.training.checkpoint import last_checkpoint, pack
 from mamba_mender.training.config import TrainConfig
 from mamba_mender.training.failures import explained

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from mamba_mender._check import UserError
-from mamba_mender._files import write_atomic
 from mamba_mender.inspection.result import Result
 from mamba_mender.inspection.study.activations import Activations
 from mamba_mender.inspection.study.result_files import load_results, read_about, save_results

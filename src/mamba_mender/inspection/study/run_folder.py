@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from mamba_mender._check import UserError
+from mamba_mender._files import write_atomic
 from mamba_mender.inspection.study.inspection import METADATA
 from mamba_mender.inspection.study.peak import peak_memory
-from mamba_mender._files import write_atomic
 from mamba_mender.inspection.study.result_files import read_about, save_results
 
 FREE = ("batch_size", "strict")  # settings that may differ: they do not change what is found
