@@ -1,4 +1,4 @@
-"""Drawings of what inspection finds, one file an area; importing this package registers them all with `plot`."""
+"""Drawings of what inspection and repair find, one file an area; importing this registers them all with `plot`."""
 
 from mamba_mender.report.drawings import (
     attention,
@@ -6,9 +6,10 @@ from mamba_mender.report.drawings import (
     causality,
     dynamics,
     evolution,
+    guard,
     neurons,
     similarity,
     study,
 )
 
-__all__ = ["attention", "attribution", "causality", "dynamics", "evolution", "neurons", "similarity", "study"]
+__all__ = ["attention", "attribution", "causality", "dynamics", "evolution", "guard", "neurons", "similarity", "study"]

@@ -1,0 +1,44 @@
+"""How healthy the states of a batch are, as one number."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from mamba_mender.repair.guard.health import WEIGHTS, site_weights
+from mamba_mender.repair.guard.passage import Passage
+from mamba_mender.repair.guard.site_law import SiteLaw
+
+
+def state_health_score(passage: Passage, laws: Mapping[str, SiteLaw], *, alpha: float) -> float:
+    """Average the health of samples, each at the site where it is worst.
+
+        mean_n min_s (h_ns - l_s) / (1 - l_s)
+
+    with h the health of sample n at site s, and l_s the least that the p-values of the site's calibration samples
+    allow; what faults put below it counts as 0.
+
+    It is 0 where every sample is stranger than all calibration samples, and 1 where all are healthy at all sites.
+
+    Args:
+        passage: of a forward pass, :attr:`GuardedModel.last`.
+        laws: healthy statistics by site.
+        alpha: of the guard's settings.
+
+    Returns:
+        A number in [0, 1].
+
+    Raises:
+        ValueError: the pass reached no site.
+    """
+    if not passage.reports:
+        raise ValueError("state_health_score: the pass reached no site; give the `last` of a model that has run.")
+    weights = site_weights(len(passage.weights))
+    worst: Tensor | None = None
+    for weight, (key, report) in zip(weights, passage.reports.items(), strict=False):
+        count = laws[key].gauge.scores.shape[1] + 1
+        reach = (alpha - len(weights) / count) * count * weight * max(WEIGHTS)  # 1 / the least health
+        scaled = report.health if reach <= 1 else ((reach * report.health - 1) / (reach - 1)).clamp(0, 1)
+        worst = scaled if worst is None else torch.minimum(worst, scaled)
+    assert worst is not None
+    return float(worst.double().mean())
