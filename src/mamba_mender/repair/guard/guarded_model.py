@@ -43,6 +43,7 @@ class GuardedModel(nn.Module):
         self.model, self.config = model, config
         self.sites = nn.ModuleDict({_escape(key): SiteGuard(law, config) for key, law in laws.items()})
         self.vigilance = Vigilance(config.alpha)
+        self.drift = next(iter(laws.values())).drift() if laws else None
         self.softness = 0.0
         self.keep_states = False
         self.last: Passage | None = None
@@ -59,6 +60,8 @@ class GuardedModel(nn.Module):
             out = self.model(*args, **kwargs)
         if passage.first is not None and not self._held and self.config.mode == "running":
             self.vigilance.count(passage.first, passage.alarmed)
+            if self.drift is not None and passage.arrived is not None:
+                self.drift.count(passage.arrived)
         self.last = passage
         health = [report.health for report in passage.reports.values()]
         self.last_health = _least(health)
@@ -69,6 +72,8 @@ class GuardedModel(nn.Module):
         for site in self.guards().values():
             site.remember(None)
         self.vigilance.reset()
+        if self.drift is not None:
+            self.drift.reset()
         self.last = self.last_health = None
 
     def snapshot(self) -> Snapshot:
@@ -79,6 +84,8 @@ class GuardedModel(nn.Module):
         """Go back to what was remembered at a snapshot."""
         for name, tensor in self._running().items():
             tensor.copy_(snapshot[name])
+        for site in self.guards().values():
+            site.forget_maps()
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -92,7 +99,7 @@ class GuardedModel(nn.Module):
     def surrogate(self, softness: float = 0.5) -> "GuardedModel":
         """Give a smooth stand-in for gradient attacks: it shares the model and the memories, its gate is a sigmoid."""
         twin = GuardedModel(self.model, {}, self.config)
-        twin.sites, twin.vigilance, twin.softness = self.sites, self.vigilance, softness
+        twin.sites, twin.vigilance, twin.drift, twin.softness = self.sites, self.vigilance, self.drift, softness
         twin._held = True
         return twin.train(self.training)
 
@@ -105,7 +112,11 @@ class GuardedModel(nn.Module):
         return ", ".join(f"{k}={v!r}" for k, v in changed.items())
 
     def _running(self) -> Snapshot:
-        return {n: b for n, b in self.named_buffers() if "memory_" in n or n.startswith("vigilance.")}
+        return {
+            n: b
+            for n, b in self.named_buffers()
+            if "memory_" in n or n.startswith(("vigilance.", "drift.")) and "_whiteners" not in n
+        }
 
 
 class _GuardTap(Tap):

@@ -62,8 +62,17 @@ def distance_profile(states: Tensor, gauge: Gauge, modes: Modes) -> Tensor:
     away = states - gauge.centre
     energies = [(c @ w).square().mean((1, 2)) for c, w in zip(modes.split(away), gauge.whiteners, strict=True)]
     tokens = ((away @ gauge.precision) * away).sum(-1)
-    quantiles = torch.quantile(tokens, torch.tensor(QUANTILES).to(tokens), dim=1)
-    return torch.cat([torch.stack(energies), quantiles]).mT.clamp_min(TINY).log()
+    return torch.stack([*energies, *_quantiles(tokens)], 1).clamp_min(TINY).log()
+
+
+def _quantiles(values: Tensor) -> list[Tensor]:
+    """Take quantiles along the last axis as :func:`torch.quantile` does, which cannot be exported."""
+    ordered, last = values.sort(-1).values, values.shape[-1] - 1
+    out = []
+    for quantile in QUANTILES:
+        low = int(quantile * last)
+        out.append(torch.lerp(ordered[..., low], ordered[..., min(low + 1, last)], quantile * last - low))
+    return out
 
 
 def channel_activity(states: Tensor) -> Tensor:

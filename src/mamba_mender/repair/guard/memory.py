@@ -114,8 +114,8 @@ def surprise_of(remembered: Law, seen: Law, count: int, modes: Modes) -> float:
 
     count sum_b |d_b|^2 / tr_b over the bands' modes, averaged; 1 for samples of the remembered law.
     """
-    apart = modes.split((seen.mean - remembered.mean)[None])
-    scale = remembered.scatter.diagonal(dim1=-2, dim2=-1).mean(-1)
+    apart = modes.split((seen.mean - remembered.mean).detach()[None])
+    scale = remembered.scatter.detach().diagonal(dim1=-2, dim2=-1).mean(-1)
     tokens = sum(d.shape[1] for d in apart)
     per_mode = count if modes.basis is not None else count * tokens
     squares = sum(((d.square() / s).sum() for d, s in zip(apart, scale, strict=True)), torch.zeros(()))

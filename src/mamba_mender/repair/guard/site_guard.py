@@ -71,6 +71,10 @@ class SiteGuard(nn.Module):
         state = (0.0, 1.0) if memory is None else (memory.weight, memory.surprise)
         self.get_buffer("memory_state").copy_(torch.tensor(state))
 
+    def forget_maps(self) -> None:
+        """Compute maps anew at the next repair, as after a change of what is remembered."""
+        self._known = None
+
     def forward(self, states: Tensor, passage: Passage, name: str) -> Tensor:
         """Judge, learn and repair.
 
@@ -120,7 +124,9 @@ class SiteGuard(nn.Module):
         alarmed = combined <= alpha
         if passage.first is None:
             first = conformal_p_by_kind(scores[0], law.kinds_of(states), gauge.distances, gauge.kinds)
-            passage.first, passage.bar = first, passage.vigilance.bar(first)
+            passage.first, passage.bar, passage.arrived = first, passage.vigilance.bar(first), states.detach()
+            if passage.bar <= self.config.alpha and passage.drift is not None and passage.drift.is_drifted(states):
+                passage.bar = 1.0  # no sample by itself, but the stream as a whole
             flagged = alarmed | (first <= passage.bar) if passage.bar > self.config.alpha else alarmed
             passage.flagged, passage.alarmed = flagged, alarmed
         else:
@@ -148,10 +154,13 @@ class SiteGuard(nn.Module):
         if passage.composition is None and law.contents is not None:
             passage.composition = fit_composition(memory.law.mean, law.contents)
         shares = None if passage.composition is None else passage.composition.shares
-        report.realignment = self._align(memory, law, shares, differentiable=states.requires_grad)
+        keep = not (passage.held or states.requires_grad)
+        report.realignment = self._align(memory, law, shares, differentiable=states.requires_grad, keep=keep)
         return self._move(states, law, report)
 
-    def _align(self, memory: Memory, law: SiteLaw, shares: Tensor | None, *, differentiable: bool) -> Realignment:
+    def _align(
+        self, memory: Memory, law: SiteLaw, shares: Tensor | None, *, differentiable: bool = False, keep: bool = False
+    ) -> Realignment:
         """Choose source, target and maps; maps at hand are kept while the moments have hardly moved."""
         config = self.config
         target = regular(law.law(shares), config.shrinkage)
@@ -170,7 +179,7 @@ class SiteGuard(nn.Module):
             make = whitening_maps if config.repair == "whiten" else transport_maps
             maps = make(source.scatter, target.scatter, differentiable=differentiable)
         found = Realignment(source, target, maps, config.strength, decomposed=True)
-        if not differentiable:
+        if keep:
             self._known = found
         return found
 
