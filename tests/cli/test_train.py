@@ -7,6 +7,7 @@ from torch.testing import assert_close
 
 from mamba_mender.cli.__main__ import main
 from mamba_mender.models import load_model, read_card
+from mamba_mender.repair.guard import StateGuard
 
 SMALL = ["--data", "digits", "--model", "vim_micro", "--limit", "64", "--batch-size", "16", "--quiet"]
 
@@ -95,3 +96,50 @@ def test_a_model_for_other_images_is_named(tmp_path, capsys):
     code, _, err = train(capsys, *arguments, "--out", str(tmp_path / "b"))
     assert code == 2
     assert "(1, 8, 8), but those of digits are (1, 16, 16); use --img-size 8" in err
+
+
+def test_trains_with_a_guard_and_says_where_it_is(tmp_path, capsys):
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("training: {healthy_count: 32, push_steps: 2}\nguard: {alpha: 0.05}")
+    arguments = [*SMALL, "--steps", "1", "--out", str(tmp_path / "run"), "--guard", "--guard-config", str(settings)]
+    arguments += ["--adversarial-eps", "4/255", "--plasticity-weight", "0.5", "--homeostatic-factor", "0.2"]
+    code, out, err = train(capsys, *arguments, "--hebbian-rate", "0.3", "--corrupt-share", "0.25")
+    assert (code, err) == (0, "")
+    *_, tested, guarded = out.strip().splitlines()
+    assert "Test accuracy" in tested
+    assert guarded == f"The guard of these weights is {tmp_path / 'run' / 'guard.safetensors'}."
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    asked = record["guard_training"]
+    assert asked["adversarial_eps"] == 4 / 255
+    names = ("plasticity_weight", "homeostatic_factor", "hebbian_rate", "corrupt_share", "push_steps", "healthy_count")
+    assert [asked[name] for name in names] == [0.5, 0.2, 0.3, 0.25, 2, 32]
+    assert record["guard"]["alpha"] == 0.05
+    model = load_model(tmp_path / "run" / "model.safetensors")
+    assert StateGuard.load(tmp_path / "run" / "guard.safetensors")(model).config.alpha == 0.05
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--hebbian-rate", "0.1"], "--hebbian-rate is about training with a guard; add --guard"),
+        (["--guard-config", "settings.yaml"], "--guard-config is about training with a guard; add --guard"),
+        (["--guard", "--guard-config", "none.yaml"], "there is no file 'none.yaml'"),
+        (["--guard", "--adversarial-eps", "8/0"], "must be a number such as 8/255 or 0.03, got '8/0'"),
+        (["--guard", "--corrupt-share", "2"], "corrupt_share must lie in [0, 1], got 2"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_a_guard_that_cannot_be_is_one_clear_line(arguments, message, tmp_path, capsys):
+    code, _, err = train(capsys, *arguments, "--out", str(tmp_path / "run"))
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_an_unknown_setting_in_the_file_is_named(tmp_path, capsys):
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("training: {plasticity_wight: 1}")
+    code, _, err = train(capsys, "--guard", "--guard-config", str(settings), "--out", str(tmp_path / "run"))
+    assert code == 2
+    assert "no setting 'plasticity_wight'" in err
+    assert "plasticity_weight" in err

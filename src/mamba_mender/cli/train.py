@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from mamba_mender.data import ImageData
     from mamba_mender.training import TrainResult
 
+GuardFile = Annotated[Path | None, typer.Option(help="YAML with settings under 'training' and 'guard'.")]
+Hebbian = Annotated[float | None, typer.Option(help="Rate of the running healthy correlations. [default: 0.1]")]
+Homeostatic = Annotated[float | None, typer.Option(help="Weight on healthy activity of channels. [default: 0.01]")]
+Plasticity = Annotated[float | None, typer.Option(help="Weight on the distance to clean states. [default: 0.1]")]
+Eps = Annotated[str | None, typer.Option(help="Radius of worst-case pushes of pixels; 0 is off. [default: 8/255]")]
+Share = Annotated[float | None, typer.Option(help="Share of each batch that is corrupted. [default: 0.5]")]
+
 EXAMPLE = "mamba-mender train --data fashion-mnist --model vim_nano --steps 500 --out runs/fashion"
 
 
@@ -34,6 +41,13 @@ def train(
     limit: Annotated[int | None, typer.Option(help="Use at most this many training images.")] = None,
     seed: Annotated[int, typer.Option(help="Of the weights, the order and the augmentation.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes that read image files ahead.")] = 0,
+    guard: Annotated[bool, typer.Option("--guard", help="Corrupt and repair states; save a state guard.")] = False,
+    guard_config: GuardFile = None,
+    hebbian_rate: Hebbian = None,
+    homeostatic_factor: Homeostatic = None,
+    plasticity_weight: Plasticity = None,
+    adversarial_eps: Eps = None,
+    corrupt_share: Share = None,
     out: Annotated[Path, typer.Option(help="The run folder.")] = Path("mamba-mender-run/train"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")] = False,
@@ -43,38 +57,32 @@ def train(
 
     The run folder gets model.safetensors and model.json, metrics.jsonl (a line each ten steps and each
     evaluation), config.json, and checkpoints/, from which --resume goes on as if nothing had happened.
+    With --guard the model learns from corrupted and repaired states and from pushed pixels, too, and the
+    guard, calibrated on the weights that are kept, is guard.safetensors beside them.
     """
+    from mamba_mender.cli.guard_training import guard_settings, run_training
     from mamba_mender.data import augment_preset, load_data
     from mamba_mender.training import TrainConfig
-    from mamba_mender.training import train as run_training
 
-    config = TrainConfig(
-        steps=500 if steps is None and epochs is None else steps,
-        epochs=epochs,
-        batch_size=batch_size,
-        accumulate=accumulate,
-        learning_rate=learning_rate,
-        min_learning_rate=learning_rate / 100,
-        weight_decay=weight_decay,
-        ema=ema,
-        precision=precision,
-        seed=seed,
-        workers=workers,
-    )
+    given: dict[str, Any] = {"batch_size": batch_size, "accumulate": accumulate, "precision": precision, "ema": ema}
+    given |= {"learning_rate": learning_rate, "min_learning_rate": learning_rate / 100, "weight_decay": weight_decay}
+    given |= {"steps": 500 if steps is None and epochs is None else steps, "epochs": epochs}
+    config = TrainConfig(**given, seed=seed, workers=workers)
+    numbers = {"hebbian_rate": hebbian_rate, "homeostatic_factor": homeostatic_factor, "corrupt_share": corrupt_share}
+    numbers |= {"plasticity_weight": plasticity_weight, "adversarial_eps": adversarial_eps}
+    guarding = guard_settings(guard, guard_config, numbers)
     images = load_data(data, img_size=img_size, limit=limit, skip_bad=skip_bad)
     network, images = take_model(model, images, patch_size=patch_size, seed=seed)
     Console().print(images.description, *images.notes, f"Run folder: {out}", sep="\n", highlight=False)
-    result = run_training(
-        network,
-        images,
-        config=config,
-        out=out,
-        resume=resume,
-        augment=augment_preset(data) if augment else None,
-        progress=not quiet,
-    )
+    aids = {"augment": augment_preset(data) if augment else None, "progress": not quiet}
+    result, saved = run_training(network, images, guarding, config, out=out, resume=resume, **aids)
     asked = {"data": data, "model": model, "img_size": img_size, "limit": limit, "augment": augment}
-    close(result, images, out, asked | {"training": config.to_dict()}, progress=not quiet)
+    asked |= {"training": config.to_dict()}
+    if guarding is not None:
+        asked |= {"guard_training": guarding[0].to_dict(), "guard": guarding[1].to_dict()}
+    close(result, images, out, asked, progress=not quiet)
+    if saved is not None:
+        Console().print(f"The guard of these weights is {saved}.", highlight=False, soft_wrap=True)
 
 
 def close(result: "TrainResult", images: "ImageData", out: Path, asked: dict[str, Any], *, progress: bool) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from mamba_mender._check import UserError
@@ -14,6 +15,7 @@ from mamba_mender.nn.mode import in_mode
 from mamba_mender.repair.guard import GuardConfig
 from mamba_mender.repair.guard.calibrate import watch
 from mamba_mender.repair.guard.guarded_model import site_places
+from mamba_mender.repair.guard.law import Law, law_of
 from mamba_mender.repair.guard_training.guard_training import GuardTraining
 from mamba_mender.repair.guard_training.homeostatic_penalty import homeostatic_penalty
 from mamba_mender.repair.guard_training.running_law import RunningLaw
@@ -25,6 +27,7 @@ from mamba_mender.training.run import Run
 from mamba_mender.training.step import StepContext, classify
 
 Edit = Callable[[Tensor], Tensor]
+WEIGHTS = {"plasticity": "plasticity_weight", "homeostasis": "homeostatic_factor"}
 
 
 @dataclass(kw_only=True)
@@ -46,8 +49,8 @@ class GuardStep:
                          images=data.train, normalise=Normalise(data.mean, data.std), seed=0)
         train(model, data, step=step, callbacks=[step])
 
-    training: the settings.
-    config: those of the guard: strength, evidence, shrinkage.
+    training: its settings.
+    config: the guard's: strength, evidence, shrinkage.
     sites: keys of states, in the order of the model.
     images: on which the healthy statistics are first measured.
     normalise: what the model expects.
@@ -82,13 +85,21 @@ class GuardStep:
         self.laws = {key: RunningLaw.measure(value, bands=self.training.bands) for key, value in states.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the running statistics as JSON values."""
-        return {key: law.to_json() for key, law in (self.laws or {}).items()}
+        """Give the settings and the running statistics as JSON values."""
+        laws = {key: law.to_json() for key, law in (self.laws or {}).items()}
+        return {"settings": self.training.to_dict(), "laws": laws}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the running statistics of a checkpoint."""
+        """Take up the running statistics of a checkpoint.
+
+        Raises:
+            UserError: the run had other settings.
+        """
+        was, now = state["settings"], self.training.to_dict()
+        if differ := [f"{name} was {was.get(name)}, now {now[name]}" for name in now if was.get(name) != now[name]]:
+            raise UserError(f"GuardStep: the run had other settings: {'; '.join(differ)}; resume with the same.")
         device = self.normalise.mean.device
-        self.laws = {key: RunningLaw.of_json(law, device) for key, law in state.items()} or None
+        self.laws = {key: RunningLaw.of_json(law, device) for key, law in state["laws"].items()} or None
 
     def law(self, key: str) -> RunningLaw:
         """Give the healthy statistics of a site.
@@ -102,8 +113,10 @@ class GuardStep:
 
     def refresh(self, states: dict[str, Tensor]) -> None:
         """Learn from the clean states of a step, by site."""
-        rate = self.training.hebbian_rate
-        self.laws = {key: self.law(key).learn(value.detach().float(), rate) for key, value in states.items()}
+        for key, value in states.items():
+            law = self.law(key)
+            seen = shared(law_of(value.detach().float(), law.modes))
+            self.laws = {**(self.laws or {}), key: law.learn(seen, self.training.hebbian_rate)}
 
 
 class _Moment:
@@ -222,7 +235,14 @@ class _Moment:
         return logits, tap.states
 
 
-WEIGHTS = {"plasticity": "plasticity_weight", "homeostasis": "homeostatic_factor"}
+def shared(law: Law) -> Law:
+    """Average a law over the processes of a run, so that all go on with the same one."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return law
+    parts = [part.clone() for part in (law.mean, law.scatter)]
+    for part in parts:
+        dist.all_reduce(part)
+    return Law(*(part / dist.get_world_size() for part in parts))
 
 
 class _EditTap(Tap):

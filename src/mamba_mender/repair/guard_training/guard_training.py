@@ -44,8 +44,8 @@ class GuardTraining:
     state_gain: float = 0.3
     state_eps: float = 0.0
     adversarial_eps: float = 8 / 255
-    push_steps: int = 2
-    push_step: float = 0.75
+    push_steps: int = 1
+    push_step: float = 1.25
     hebbian_rate: float = 0.1
     homeostatic_factor: float = 0.01
     plasticity_weight: float = 0.1

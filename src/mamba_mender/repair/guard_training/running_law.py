@@ -37,12 +37,12 @@ class RunningLaw:
         modes = Modes(basis, band_edges(states.shape[1], bands))
         return cls(law_of(states, modes), modes)
 
-    def learn(self, states: Tensor, rate: float) -> "RunningLaw":
-        """Move the moments by a share towards those of clean states, as if pooled with them in that proportion.
+    def learn(self, seen: Law, rate: float) -> "RunningLaw":
+        """Move the moments by a share towards those of clean states seen, as if pooled with them in that proportion.
 
         Source: Hebb, The Organization of Behavior (1949), with the decay of an exponential average.
         """
-        return RunningLaw(merge(self.law, law_of(states, self.modes), rate, self.modes), self.modes)
+        return RunningLaw(merge(self.law, seen, rate, self.modes), self.modes)
 
     @property
     def deviation(self) -> Tensor:

@@ -1,0 +1,93 @@
+"""States corrupted on purpose, and set right."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from mamba_mender.repair.guard import GuardConfig
+from mamba_mender.repair.guard.law import law_of
+from mamba_mender.repair.guard_training.running_law import RunningLaw
+from mamba_mender.repair.guard_training.state_corruption import add_state_noise, change_gain, restore_moments
+
+EXACT = GuardConfig(evidence=0, shrinkage=1e-12)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def states():
+    scale = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)
+    return 2 + scale * torch.randn(60, 4, 3, dtype=torch.float64, generator=generator())
+
+
+@pytest.fixture
+def healthy(states):
+    return RunningLaw.measure(states, bands=2)
+
+
+def test_noise_is_of_one_scale_a_sample_in_healthy_deviations(states, healthy):
+    many = states.repeat(1, 500, 1)
+    noise = (add_state_noise(many, healthy, 0.5, generator()) - many) / healthy.deviation
+    scales = noise.flatten(1).std(1)
+    assert scales.max() < 0.52
+    assert scales.min() < 0.1
+    assert 0.2 < scales.mean() < 0.3
+    assert_close(noise.std((0, 1)), noise.std().expand(3), rtol=0.03, atol=0)
+
+
+def test_no_noise_changes_nothing(states, healthy):
+    assert torch.equal(add_state_noise(states, healthy, 0.0, generator()), states)
+
+
+def test_a_gain_is_one_affine_map_of_each_channel_in_all_samples(states, healthy):
+    moved = change_gain(states, healthy, 0.4, generator())
+    for channel in range(3):
+        x, y = states[..., channel].flatten(), moved[..., channel].flatten()
+        slope = ((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()
+        assert_close(y, slope * x + y.mean() - slope * x.mean())
+        assert slope > 0
+        assert abs(slope - 1) > 1e-3
+        assert abs(y.mean() - x.mean()) > 1e-3 * x.std()
+    assert_close(change_gain(states, healthy, 0.0, generator()), states)
+
+
+def test_a_gain_is_undone_to_rounding(states, healthy):
+    moved = change_gain(states, healthy, 0.4, generator())
+    restored = law_of(restore_moments(moved, healthy, EXACT), healthy.modes)
+    assert_close(restored.mean, healthy.law.mean)
+    assert_close(restored.scatter, healthy.law.scatter, rtol=1e-5, atol=1e-6)
+    assert (law_of(moved, healthy.modes).mean - healthy.law.mean).abs().max() > 0.01
+
+
+def test_few_samples_are_believed_little(states, healthy):
+    far = states[:2] + 100
+    trusting, wary = (restore_moments(far, healthy, GuardConfig(evidence=e)) for e in (0, 1000))
+    assert_close(wary, far, rtol=1e-2, atol=1e-2)
+    assert (trusting - far).abs().min() > 50
+
+
+def test_strength_goes_part_of_the_way(states, healthy):
+    moved = change_gain(states, healthy, 0.4, generator())
+    whole = restore_moments(moved, healthy, EXACT)
+    half = restore_moments(moved, healthy, GuardConfig(evidence=0, shrinkage=1e-12, strength=0.5))
+    assert_close(half, (moved + whole) / 2)
+
+
+def test_gradients_flow_through_the_repair_and_its_statistics(healthy, states):
+    few = states[:5].clone().requires_grad_()
+
+    def repaired(given):
+        return restore_moments(given, healthy, GuardConfig(evidence=1, shrinkage=0.1))
+
+    assert torch.autograd.gradcheck(repaired, few)
+    (slope,) = torch.autograd.grad(repaired(few)[0].sum(), few)
+    assert slope[1:].abs().max() > 1e-3  # other samples matter by the statistics alone
+
+
+def test_half_precision_states_come_back_as_they_were(healthy, states):
+    with torch.autocast("cpu", torch.bfloat16):
+        out = restore_moments(states.bfloat16(), healthy, GuardConfig())
+    assert out.dtype == torch.bfloat16
+    assert_close(out.double(), restore_moments(states, healthy, GuardConfig()), rtol=0.1, atol=0.3)
