@@ -100,13 +100,18 @@ def measure_laws(
         scores: dict[str, list[Tensor]] = {key: [] for key in keys}
         kinds: dict[str, list[Tensor]] = {key: [] for key in keys}
         done = 4 * fit.count
-        for inputs, _ in held_out.batches():
+        first_states: list[Tensor] = []
+        classes: list[Tensor] = []
+        for inputs, labels in held_out.batches():
             states, _ = watch(model, keys, inputs)
+            first_states.append(states[keys[0]])
+            classes.append(laws[keys[0]].kinds_of(states[keys[0]]) if labels is None else labels)
             for key, value in states.items():
                 scores[key].append(nonconformity(value, laws[key].gauge, laws[key].modes))
                 kinds[key].append(laws[key].kinds_of(value))
             done += len(inputs)
             line.advance(done)
+    laws[keys[0]] = laws[keys[0]].with_drift_limit(torch.cat(first_states), torch.cat(classes))
     return {key: law.with_scores(torch.cat(scores[key], 1), torch.cat(kinds[key])) for key, law in laws.items()}
 
 
@@ -241,7 +246,9 @@ def _site_law(
     """Put a law together, its gauge still without what is usual."""
     channels = within.shape[-1]
     nothing = Gauge(*[within.new_zeros(0)] * 11)
-    law = SiteLaw(means, mix.to(means), within, modes, empty, nothing, farthest, within.new_ones(()), samples)
+    law = SiteLaw(
+        means, mix.to(means), within, modes, empty, nothing, farthest, within.new_ones(()), within.new_ones(()), samples
+    )
     whole = law.law()
     widths = modes.widths(1).to(whole.scatter)
     pooled = shrink((whole.scatter * (widths / widths.sum())[:, None, None]).sum(0), RIDGE)

@@ -55,7 +55,9 @@ class GuardedModel(nn.Module):
         """Run the model on its own arguments; gives what it gives."""
         refuse_compiled("GuardedModel", self.model)
         places = site_places(self.model, [_unescape(key) for key in self.sites])
-        passage = Passage(site_weights(len(self.sites)), self.vigilance, self._held, self.softness, self.keep_states)
+        passage = Passage(
+            site_weights(len(self.sites)), self.vigilance, self.drift, self._held, self.softness, self.keep_states
+        )
         with listen(_GuardTap(self, places, passage), places.spots()):
             out = self.model(*args, **kwargs)
         if passage.first is not None and not self._held and self.config.mode == "running":
@@ -115,7 +117,7 @@ class GuardedModel(nn.Module):
         return {
             n: b
             for n, b in self.named_buffers()
-            if "memory_" in n or n.startswith(("vigilance.", "drift.")) and "_whiteners" not in n
+            if "memory_" in n or (n.startswith(("vigilance.", "drift.")) and "_whiteners" not in n)
         }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from mamba_mender.repair.guard.contents import Composition
+from mamba_mender.repair.guard.drift import StreamDrift
 from mamba_mender.repair.guard.law import Law
 from mamba_mender.repair.guard.memory import Learning
 from mamba_mender.repair.guard.vigilance import Vigilance
@@ -55,11 +56,13 @@ class Passage:
 
     weights: share of the false alarms of each site, in order.
     vigilance: what tells a shift from false alarms.
+    drift: what tells a shift of the whole stream by its mean; None where classes are not told apart.
     held: leave the memories as they are.
     softness: width of a smooth gate, in standard deviations of healthy scores; 0 is the gate itself.
     keep: keep the states around each repair.
     first: p-value of the distance at the first site among samples of its kind, (samples,): what the stream is judged
         by.
+    arrived: states at the first site, (samples, tokens, channels).
     bar: p-value up to which samples of this stream are repaired.
     alarmed: samples found unhealthy so far by themselves, (samples,).
     flagged: these, and those that the bar of a shifted stream adds, (samples,): what is repaired.
@@ -70,10 +73,12 @@ class Passage:
 
     weights: list[float]
     vigilance: Vigilance
+    drift: StreamDrift | None = None
     held: bool = False
     softness: float = 0.0
     keep: bool = False
     first: Tensor | None = None
+    arrived: Tensor | None = None
     bar: float = 0.0
     alarmed: Tensor | None = None
     flagged: Tensor | None = None

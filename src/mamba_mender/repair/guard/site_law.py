@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mamba_mender.repair.guard.contents import Contents, nearest_class
+from mamba_mender.repair.guard.drift import SLACK, StreamDrift, healthy_blocks
 from mamba_mender.repair.guard.health import Gauge
 from mamba_mender.repair.guard.law import Law, Modes
 
@@ -25,6 +26,7 @@ class SiteLaw:
     gauge: what non-conformity is measured by.
     farthest: largest deviation of any healthy entry from its mean, by channel, (channels,).
     radius: distance sqrt((u - mean)^T precision (u - mean)) that 95 % of healthy tokens keep, a number.
+    drift_limit: largest misfit of the mean of a healthy stream, a number; see :class:`StreamDrift`.
     samples: healthy samples behind all this.
     """
 
@@ -36,6 +38,7 @@ class SiteLaw:
     gauge: Gauge
     farthest: Tensor
     radius: Tensor
+    drift_limit: Tensor
     samples: int
 
     @property
@@ -46,6 +49,12 @@ class SiteLaw:
         weight = self.modes.widths(self.means.shape[1]).to(self.within)
         variance = (self.within.diagonal(dim1=-2, dim2=-1) * weight[:, None]).sum(0) / weight.sum()
         return Contents(self.means, self.mix, self.empty, variance.sqrt())
+
+    def drift(self) -> StreamDrift | None:
+        """Make what watches the mean of a stream here; None where classes are not told apart."""
+        if self.contents is None:
+            return None
+        return StreamDrift(self.means, self.within, self.modes, float(self.drift_limit))
 
     def law(self, shares: Tensor | None = None) -> Law:
         """Give the healthy law of a mix of classes: the mean of their means, the scatter within and between them."""
@@ -79,6 +88,13 @@ class SiteLaw:
             self.gauge, profile_mean=mean, profile_precision=precision, activity=activity, correlation=correlation
         )
         return replace(self, gauge=gauge, radius=radius)
+
+    def with_drift_limit(self, states: Tensor, classes: Tensor) -> "SiteLaw":
+        """Set the limit of drift by held-out states, (samples, tokens, channels), and their classes, (samples,)."""
+        drift = self.drift()
+        if drift is None:
+            return self
+        return replace(self, drift_limit=torch.tensor(SLACK * drift.worst(healthy_blocks(states, classes))))
 
     def tensors(self) -> dict[str, Tensor]:
         """List the tensors by name; :meth:`of_tensors` makes them a law again."""
