@@ -108,6 +108,7 @@ def table(results: Sequence[StressResult]) -> list[dict[str, Any]]:
 
 def answers(results: Iterable[StressResult], model: str, *what: Any, **how: Any) -> np.ndarray:
     """Give right or wrong by seed and image, (seeds, images), of the seeds that have the cell."""
+    what = what or ("clean",)
     rows = []
     for result in results:
         if result.find_all(model, *what, **how):

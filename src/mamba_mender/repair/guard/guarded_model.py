@@ -60,14 +60,19 @@ class GuardedModel(nn.Module):
         )
         with listen(_GuardTap(self, places, passage), places.spots()):
             out = self.model(*args, **kwargs)
-        if passage.first is not None and not self._held and self.config.mode == "running":
-            self.vigilance.count(passage.first, passage.alarmed)
-            if self.drift is not None and passage.arrived is not None:
-                self.drift.count(passage.arrived)
+        if not self._held and self.config.mode == "running":
+            self._look_back(passage)
         self.last = passage
         health = [report.health for report in passage.reports.values()]
         self.last_health = _least(health)
         return out
+
+    def _look_back(self, passage: Passage) -> None:
+        """Count the samples of a pass for what the stream is judged by."""
+        if passage.first is not None and passage.alarmed is not None:
+            self.vigilance.count(passage.first, passage.alarmed)
+        if self.drift is not None and passage.arrived is not None:
+            self.drift.count(passage.arrived)
 
     def reset(self) -> None:
         """Forget everything learned along the stream."""

@@ -111,4 +111,5 @@ class SiteLaw:
         gauge = Gauge(**{f.name: tensors[f"gauge.{f.name}"] for f in fields(Gauge)})
         modes = Modes(tensors.get("modes.basis"), tuple(tensors["modes.edges"].tolist()))
         plain: dict[str, Any] = {n: t for n, t in tensors.items() if "." not in n and n != "count"}
-        return cls(modes=modes, gauge=gauge, samples=int(tensors["count"]), **{"empty": None} | plain)
+        plain = {"empty": None, **plain}
+        return cls(modes=modes, gauge=gauge, samples=int(tensors["count"]), **plain)
