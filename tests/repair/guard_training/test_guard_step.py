@@ -108,12 +108,12 @@ def test_what_is_drawn_depends_on_seed_and_number_alone(kind, make_vim, make_ste
 def test_every_kind_and_site_comes_up(make_vim, make_step, make_context):
     model = make_vim()
     step = make_step(model, state_eps=0.1)
-    moments = [guard_step._Moment(step, make_context(model, number), 2) for number in range(60)]
-    assert {moment.kind for moment in moments} == {"pixels", "noise", "gain", "push"}
-    assert {moment.place for moment in moments if moment.kind in ("noise", "gain")} == {0, 1, 2}
-    assert {moment.place for moment in moments if moment.kind == "pixels"} == {-1}
-    assert {moment.place for moment in moments if moment.kind == "push"} == {0}
-    pixels = sum(moment.kind == "pixels" for moment in moments)
+    draws = [guard_step._Draw(step, make_context(model, number), 2) for number in range(60)]
+    assert {draw.kind for draw in draws} == {"pixels", "noise", "gain", "push"}
+    assert {draw.place for draw in draws if draw.kind in ("noise", "gain")} == {0, 1, 2}
+    assert {draw.place for draw in draws if draw.kind == "pixels"} == {-1}
+    assert {draw.place for draw in draws if draw.kind == "push"} == {0}
+    pixels = sum(draw.kind == "pixels" for draw in draws)
     assert 35 <= pixels <= 55
 
 
@@ -145,11 +145,28 @@ def test_its_state_goes_through_json_to_the_bit(make_vim, make_step, make_contex
     assert ours == theirs
 
 
+def test_the_first_statistics_are_those_of_all_images_together(make_vim, make_step, monkeypatch):
+    model = make_vim()
+    whole = make_step(model).laws
+    monkeypatch.setattr(guard_step, "CHUNK", 20)
+    for key, law in make_step(model).laws.items():
+        assert_close(law.law.mean, whole[key].law.mean)
+        assert_close(law.deviation, whole[key].deviation)
+
+
+def test_a_compiled_model_is_refused(make_vim, make_step):
+    model = make_vim()
+    model.compile()
+    with pytest.raises(RuntimeError, match="GuardStep: a compiled model skips its taps"):
+        make_step(model)
+
+
 def test_statistics_of_a_checkpoint_are_not_measured_anew(make_vim, make_step):
-    step = make_step(make_vim())
+    step = make_step(make_vim(), healthy_count=32)
     kept = step.laws
+    step.images = step.images.subset(torch.arange(50, 100))
     step.on_start(Run(make_vim(), TrainConfig(), 1, None))
-    assert step.laws is kept
+    assert all(torch.equal(law.law.mean, kept[key].law.mean) for key, law in step.laws.items())
 
 
 def test_other_settings_are_refused_on_resume(make_vim, make_step):

@@ -57,8 +57,14 @@ def test_rates_0_and_1_keep_and_take():
 
 def test_it_is_written_to_the_bit():
     law = RunningLaw.measure(states_of(2), bands=2)
-    again = RunningLaw.of_json(json.loads(json.dumps(law.to_json())), torch.device("cpu"))
+    again = RunningLaw.of_json(json.loads(json.dumps(law.to_json())))
     for one, other in ((law.law.mean, again.law.mean), (law.law.scatter, again.law.scatter)):
         assert_close(one, other, rtol=0, atol=0)
     assert_close(law.modes.basis, again.modes.basis, rtol=0, atol=0)
     assert again.modes.edges == law.modes.edges
+
+
+def test_it_moves_to_a_device():
+    law = RunningLaw.measure(states_of(2), bands=2).to(torch.device("meta"))
+    assert {t.device.type for t in (law.law.mean, law.law.scatter, law.modes.basis)} == {"meta"}
+    assert law.modes.edges == (0, 1, 5)

@@ -21,6 +21,7 @@ from mamba_mender.repair.guard_training.homeostatic_penalty import homeostatic_p
 from mamba_mender.repair.guard_training.running_law import RunningLaw
 from mamba_mender.repair.guard_training.state_corruption import add_state_noise, change_gain, restore_moments
 from mamba_mender.repair.guard_training.worst_push import worst_push
+from mamba_mender.taps.record import refuse_compiled
 from mamba_mender.taps.spot import Point, listen
 from mamba_mender.taps.tap import Tap
 from mamba_mender.training.run import Run
@@ -28,6 +29,7 @@ from mamba_mender.training.step import StepContext, classify
 
 Edit = Callable[[Tensor], Tensor]
 WEIGHTS = {"plasticity": "plasticity_weight", "homeostasis": "homeostatic_factor"}
+CHUNK = 250  # images at a time when the healthy statistics are first measured
 
 
 @dataclass(kw_only=True)
@@ -71,18 +73,36 @@ class GuardStep:
         count = round(self.training.corrupt_share * len(context.images))
         if count == 0:
             return classify(context)
-        return _Moment(self, context, count).losses()
+        return _Draw(self, context, count).losses()
 
     def on_start(self, run: Run) -> None:
         """Measure the healthy statistics, unless a checkpoint gave them."""
-        if self.laws is not None or not self.training.corrupt_share:
+        if not self.training.corrupt_share:
             return
-        device = next(run.model.parameters()).device
+        refuse_compiled("GuardStep", run.model)
+        normalise = self.normalise.to(next(run.model.parameters()).device)
+        if self.laws is not None:
+            self.laws = {key: law.to(normalise.mean.device) for key, law in self.laws.items()}
+            return
         chosen = torch.randperm(len(self.images), generator=generator_for(self.seed, "healthy"))
-        batch = self.images.batch(chosen[: self.training.healthy_count]).to(device)
+        done = 0
         with in_mode(run.model, training=False), torch.no_grad():
-            states, _ = watch(run.model, self.sites, self.normalise.to(device)(batch.images))
-        self.laws = {key: RunningLaw.measure(value, bands=self.training.bands) for key, value in states.items()}
+            for rows in chosen[: self.training.healthy_count].split(CHUNK):
+                images = self.images.batch(rows).to(normalise.mean.device).images
+                self._pool(watch(run.model, self.sites, normalise(images))[0], done)
+                done += len(rows)
+
+    def _pool(self, states: dict[str, Tensor], done: int) -> None:
+        """Add the first states, by site, to the statistics of so many samples."""
+        if not done:
+            self.laws = {key: RunningLaw.measure(value, bands=self.training.bands) for key, value in states.items()}
+            return
+        for key, value in states.items():
+            law = self.law(key)
+            self._learn(key, law_of(value, law.modes), len(value) / (done + len(value)))
+
+    def _learn(self, key: str, seen: Law, rate: float) -> None:
+        self.laws = {**(self.laws or {}), key: self.law(key).learn(seen, rate)}
 
     def state_dict(self) -> dict[str, Any]:
         """Give the settings and the running statistics as JSON values."""
@@ -98,8 +118,7 @@ class GuardStep:
         was, now = state["settings"], self.training.to_dict()
         if differ := [f"{name} was {was.get(name)}, now {now[name]}" for name in now if was.get(name) != now[name]]:
             raise UserError(f"GuardStep: the run had other settings: {'; '.join(differ)}; resume with the same.")
-        device = self.normalise.mean.device
-        self.laws = {key: RunningLaw.of_json(law, device) for key, law in state["laws"].items()} or None
+        self.laws = {key: RunningLaw.of_json(law) for key, law in state["laws"].items()} or None
 
     def law(self, key: str) -> RunningLaw:
         """Give the healthy statistics of a site.
@@ -115,12 +134,11 @@ class GuardStep:
         """Learn from the clean states of a step, by site."""
         for key, value in states.items():
             law = self.law(key)
-            seen = shared(law_of(value.detach().float(), law.modes))
-            self.laws = {**(self.laws or {}), key: law.learn(seen, self.training.hebbian_rate)}
+            self._learn(key, shared(law_of(value.detach().float(), law.modes)), self.training.hebbian_rate)
 
 
-class _Moment:
-    """One step: what is drawn for it, and its losses."""
+class _Draw:
+    """What is drawn for one step, and the losses that follow."""
 
     def __init__(self, step: GuardStep, context: StepContext, count: int) -> None:
         self.step, self.context, self.count = step, context, count

@@ -38,7 +38,7 @@ class GuardTraining:
     """
 
     corrupt_share: float = 0.5
-    corrupt_weight: float = 1.0
+    corrupt_weight: float = 0.5
     state_share: float = 0.25
     state_noise: float = 1.0
     state_gain: float = 0.3
@@ -47,8 +47,8 @@ class GuardTraining:
     push_steps: int = 1
     push_step: float = 1.25
     hebbian_rate: float = 0.1
-    homeostatic_factor: float = 0.01
-    plasticity_weight: float = 0.1
+    homeostatic_factor: float = 0.1
+    plasticity_weight: float = 0.5
     refresh_every: int = 10
     healthy_count: int = 1000
     bands: int = 4

@@ -63,10 +63,15 @@ class RunningLaw:
         return {"edges": list(self.modes.edges)} | {name: _text(tensor) for name, tensor in tensors.items()}
 
     @classmethod
-    def of_json(cls, content: dict[str, Any], device: torch.device) -> "RunningLaw":
+    def of_json(cls, content: dict[str, Any]) -> "RunningLaw":
         """Read what :meth:`to_json` wrote."""
-        mean, scatter, basis = (_tensor(content[name]).to(device) for name in ("mean", "scatter", "basis"))
+        mean, scatter, basis = (_tensor(content[name]) for name in ("mean", "scatter", "basis"))
         return cls(Law(mean, scatter), Modes(basis, tuple(content["edges"])))
+
+    def to(self, device: torch.device) -> "RunningLaw":
+        """Have it on a device."""
+        basis = None if self.modes.basis is None else self.modes.basis.to(device)
+        return RunningLaw(Law(self.law.mean.to(device), self.law.scatter.to(device)), Modes(basis, self.modes.edges))
 
 
 def _text(tensor: Tensor) -> list[Any]:

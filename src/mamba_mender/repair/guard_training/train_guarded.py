@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mamba_mender.data import ImageData, ImageSet, Normalise
+from mamba_mender.data import Batch, ImageData, ImageSet, Normalise
 from mamba_mender.data.loader import Augmentation
 from mamba_mender.data.seeding import generator_for
 from mamba_mender.nn.mode import in_mode
@@ -22,6 +22,7 @@ TRAINING, GUARD = GuardTraining(), GuardConfig()
 FINE_TUNING = TrainConfig(epochs=3, batch_size=128, learning_rate=1e-3, ema=0.998)
 JUDGED = 500  # validation images that are pushed at each evaluation
 JUDGE_STEPS, JUDGE_LENGTH = 5, 0.5
+CHUNK = 125  # of them at a time
 
 
 @dataclass(frozen=True)
@@ -131,27 +132,32 @@ class _Judge:
 
     def pushed(self, model: nn.Module, evaluation: Evaluation) -> float:
         """Push the first images, and give the accuracy."""
-        device = next(model.parameters()).device
-        normalise = self.normalise.to(device)
-        batch = self.images.batch(torch.arange(min(JUDGED, len(self.images)))).to(device)
-
-        def answer(pixels: Tensor) -> Tensor:
-            return model(normalise(pixels))
-
+        normalise = self.normalise.to(next(model.parameters()).device)
+        generator = generator_for(self.seed, "judge")
+        rows = torch.arange(min(JUDGED, len(self.images)))
         with in_mode(model, training=False):
-            pixels = worst_push(
-                lambda values: nn.functional.cross_entropy(answer(values), batch.labels),
-                batch.images,
-                radius=self.eps,
-                steps=JUDGE_STEPS,
-                length=JUDGE_LENGTH,
-                generator=generator_for(self.seed, "judge"),
-                bounds=(0.0, 1.0),
-            )
-            with torch.no_grad():
-                right = answer(pixels).argmax(-1) == batch.labels
-        self.last = float(right.float().mean())
+            right = [self._right(model, normalise, self.images.batch(part), generator) for part in rows.split(CHUNK)]
+        self.last = float(torch.cat(right).float().mean())
         return self.last
+
+    def _right(self, model: nn.Module, normalise: Normalise, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Push a batch of images, and say which are still told right, bool, (images,)."""
+        batch = batch.to(normalise.mean.device)
+
+        def loss_of(pixels: Tensor) -> Tensor:
+            return nn.functional.cross_entropy(model(normalise(pixels)), batch.labels)
+
+        pixels = worst_push(
+            loss_of,
+            batch.images,
+            radius=self.eps,
+            steps=JUDGE_STEPS,
+            length=JUDGE_LENGTH,
+            generator=generator,
+            bounds=(0.0, 1.0),
+        )
+        with torch.no_grad():
+            return model(normalise(pixels)).argmax(-1) == batch.labels
 
     def mean(self, model: nn.Module, evaluation: Evaluation) -> float:
         """Give the mean of the accuracy on plain images and of what :meth:`pushed` gave last."""
