@@ -14,6 +14,7 @@ from _figure import FIGURE, draw_speed
 from _goals import is_reached
 from _inspection_pages import inspection_parts
 from _mending_tables import arms, gap, interval, steps, verdict
+from _robust_pages import robustness_parts
 from _speed_pages import conv_parts, cross_parts, scan_parts, shared_parts, step_parts, training_parts
 from _why import why
 
@@ -29,6 +30,7 @@ SPEED = {  # benchmark: its heading, and what lays it out
     "shared_core": ("A core held by another process", shared_parts),
     "inspection": ("Looking inside", inspection_parts),
 }
+SECTIONS = SPEED | {"robustness": ("Robustness", robustness_parts)}
 
 
 def main() -> None:
@@ -56,7 +58,7 @@ def page() -> str:
         *decoy_parts(read("decoy")),
         *mend_parts(read("mend")),
     ]
-    for name, (heading, lay_out) in SPEED.items():
+    for name, (heading, lay_out) in SECTIONS.items():
         parts.append(f"## {heading} (`benchmarks/{name}.py`)")
         found = [*lay_out(read(name)), why(name, read(name)), where(read(name))] if is_there(name) else ["Not run yet."]
         parts += found

@@ -185,7 +185,12 @@ class StateGuard:
         for name, tensor in tensors.items():
             key, _, rest = name.partition("/")
             by_site[key][rest] = tensor
-        laws = {key: SiteLaw.of_tensors(own) for key, own in by_site.items()}
+        try:
+            laws = {key: SiteLaw.of_tensors(own) for key, own in by_site.items()}
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                f"StateGuard.load: {str(path)!r} was written by another version ({error}); calibrate it again."
+            ) from error
         return cls(laws, GuardConfig.from_dict(card["config"]), card["guard"])
 
 
