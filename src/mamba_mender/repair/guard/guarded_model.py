@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mamba_mender.repair.guard.config import GuardConfig
+from mamba_mender.repair.guard.fault_watch import FaultLaw, FaultWatch
 from mamba_mender.repair.guard.health import site_weights
 from mamba_mender.repair.guard.passage import Passage
 from mamba_mender.repair.guard.site_guard import SiteGuard
@@ -33,15 +34,25 @@ class GuardedModel(nn.Module):
         model: the model; it is not changed, only listened to while it runs.
         laws: what is healthy at each site, by key, such as "embedding" or "2.h"; in the order of the model.
         config: the settings.
+        faults: what tells a fault at further places, which are watched for faults alone.
 
     Raises:
         ValueError: the model has no such site.
     """
 
-    def __init__(self, model: nn.Module, laws: Mapping[str, SiteLaw], config: GuardConfig) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        laws: Mapping[str, SiteLaw],
+        config: GuardConfig,
+        *,
+        faults: Mapping[str, FaultLaw] | None = None,
+    ) -> None:
         super().__init__()
+        faults = faults if faults and config.mend_faults else {}
         self.model, self.config = model, config
         self.sites = nn.ModuleDict({_escape(key): SiteGuard(law, config) for key, law in laws.items()})
+        self.watches = nn.ModuleDict({_escape(key): FaultWatch(law) for key, law in faults.items()})
         self.vigilance = Vigilance(config.alpha)
         self.drift = next(iter(laws.values())).drift() if laws else None
         self.softness = 0.0
@@ -49,12 +60,12 @@ class GuardedModel(nn.Module):
         self.last: Passage | None = None
         self.last_health: Tensor | None = None
         self._held = False
-        site_places(model, laws)  # refuses sites that are not there
+        site_places(model, [*laws, *faults])  # refuses sites that are not there
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model on its own arguments; gives what it gives."""
         refuse_compiled("GuardedModel", self.model)
-        places = site_places(self.model, [_unescape(key) for key in self.sites])
+        places = site_places(self.model, [_unescape(key) for key in (*self.sites, *self.watches)])
         passage = Passage(
             site_weights(len(self.sites)), self.vigilance, self.drift, self._held, self.softness, self.keep_states
         )
@@ -64,6 +75,7 @@ class GuardedModel(nn.Module):
             self._look_back(passage)
         self.last = passage
         health = [report.health for report in passage.reports.values()]
+        health += [1 / (1 + counts) for counts in passage.faults.values()]
         self.last_health = _least(health)
         return out
 
@@ -106,7 +118,8 @@ class GuardedModel(nn.Module):
     def surrogate(self, softness: float = 0.5) -> "GuardedModel":
         """Give a smooth stand-in for gradient attacks: it shares the model and the memories, its gate is a sigmoid."""
         twin = GuardedModel(self.model, {}, self.config)
-        twin.sites, twin.vigilance, twin.drift, twin.softness = self.sites, self.vigilance, self.drift, softness
+        twin.sites, twin.watches, twin.softness = self.sites, self.watches, softness
+        twin.vigilance, twin.drift = self.vigilance, self.drift
         twin._held = True
         return twin.train(self.training)
 
@@ -131,11 +144,14 @@ class _GuardTap(Tap):
 
     def __init__(self, guarded: GuardedModel, places: Places, passage: Passage) -> None:
         self._keys = {point.key: str(key) for key, point in places.points.items()}
-        self._guards, self._passage = guarded.guards(), passage
+        self._guards, self._watches, self._passage = guarded.guards(), guarded.watches, passage
 
     def point(self, point: Point, value: Tensor) -> Tensor:
         key = self._keys[point.key]
-        return self._guards[key](value, self._passage, key)
+        if key in self._guards:
+            return self._guards[key](value, self._passage, key)
+        value, self._passage.faults[key] = self._watches[_escape(key)](value)
+        return value
 
 
 def site_places(model: nn.Module, keys: Any) -> Places:

@@ -69,6 +69,7 @@ class Passage:
     gate: share of the repair that each sample gets, (samples,), where it is smooth.
     composition: which classes the unhealthy samples show, found at the first site that can tell.
     reports: by site.
+    faults: faulty entries of each sample where states are watched for faults alone, (samples,), by place.
     """
 
     weights: list[float]
@@ -85,3 +86,4 @@ class Passage:
     gate: Tensor | None = None
     composition: Composition | None = None
     reports: dict[str, SiteReport] = field(default_factory=dict)
+    faults: dict[str, Tensor] = field(default_factory=dict)

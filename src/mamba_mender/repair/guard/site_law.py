@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mamba_mender.repair.guard.contents import Contents, nearest_class
 from mamba_mender.repair.guard.drift import SLACK, StreamDrift, healthy_blocks
+from mamba_mender.repair.guard.fault_watch import FaultLaw
 from mamba_mender.repair.guard.health import Gauge
 from mamba_mender.repair.guard.law import Law, Modes
 
@@ -49,6 +50,11 @@ class SiteLaw:
         weight = self.modes.widths(self.means.shape[1]).to(self.within)
         variance = (self.within.diagonal(dim1=-2, dim2=-1) * weight[:, None]).sum(0) / weight.sum()
         return Contents(self.means, self.mix, self.empty, variance.sqrt())
+
+    @property
+    def faults(self) -> FaultLaw:
+        """What tells a fault here."""
+        return FaultLaw(self.gauge.centre, self.farthest, self.gauge.precision)
 
     def drift(self) -> StreamDrift | None:
         """Make what watches the mean of a stream here; None where classes are not told apart."""

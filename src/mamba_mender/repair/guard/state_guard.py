@@ -18,6 +18,7 @@ from mamba_mender._files import write_atomic
 from mamba_mender.data import ImageSet, Normalise
 from mamba_mender.repair.guard.calibrate import Inputs, measure_laws
 from mamba_mender.repair.guard.config import GuardConfig
+from mamba_mender.repair.guard.fault_watch import FaultLaw
 from mamba_mender.repair.guard.guarded_model import GuardedModel
 from mamba_mender.repair.guard.site_law import SiteLaw
 from mamba_mender.taps.find_places import find_places
@@ -32,6 +33,7 @@ class StateGuard:
 
     laws: what is healthy at each site, by key, in the order of the model.
     config: the settings.
+    faults: what tells a fault in the residual stream after every other block, by key.
     card: what it was calibrated on: hash of the model, preprocessing, counts, versions.
 
     Example:
@@ -48,6 +50,7 @@ class StateGuard:
     laws: dict[str, SiteLaw]
     config: GuardConfig = DEFAULT
     card: dict[str, Any] = field(default_factory=dict)
+    faults: dict[str, FaultLaw] = field(default_factory=dict)
 
     @classmethod
     def calibrate(
@@ -103,7 +106,10 @@ class StateGuard:
                 f"StateGuard.calibrate: {apart.count} held-out samples are too few for alpha={config.alpha}: at least "
                 f"{int(1 / config.alpha) + 1} are needed."
             )
-        laws = measure_laws(model, keys, fit, apart, bands=config.bands, progress=progress)
+        rest = [str(key) for key in find_places(model).points if key.state == "h" and str(key) not in keys]
+        measured = measure_laws(model, [*keys, *rest], fit, apart, bands=config.bands, progress=progress)
+        laws = {key: measured[key] for key in keys}
+        faults = {key: measured[key].faults for key in rest}
         card = {
             "model": model_hash(model),
             "mean": None if mean is None else list(mean),
@@ -112,7 +118,7 @@ class StateGuard:
             "held_out": apart.count,
             "versions": {"mamba_mender": __version__, "torch": torch.__version__},
         }
-        return cls(laws, config, card)
+        return cls(laws, config, card, faults)
 
     def __call__(self, model: nn.Module) -> GuardedModel:
         """Guard a model.
@@ -124,7 +130,7 @@ class StateGuard:
             raise UserError(
                 "StateGuard: the guard was calibrated on other weights than this model's; calibrate it again."
             )
-        return GuardedModel(model, self.laws, self.config).train(model.training)
+        return GuardedModel(model, self.laws, self.config, faults=self.faults).train(model.training)
 
     def at(self, sites: Sequence[str]) -> "StateGuard":
         """Keep some of the sites.
@@ -155,6 +161,8 @@ class StateGuard:
         tensors = {
             f"{key}/{n}": t.contiguous().cpu() for key, law in self.laws.items() for n, t in law.tensors().items()
         }
+        for key, law in self.faults.items():
+            tensors |= {f"faults:{key}/{n}": tensor.contiguous().cpu() for n, tensor in law.tensors().items()}
         card = {"guard": self.card, "config": self.config.to_dict(), "sites": list(self.laws)}
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, safetensors.torch.save(tensors, {"format": "pt", "guard": json.dumps(card)}))
@@ -182,16 +190,19 @@ class StateGuard:
             )
         card = json.loads(text)
         by_site: dict[str, dict[str, Tensor]] = {key: {} for key in card["sites"]}
+        watched: dict[str, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             key, _, rest = name.partition("/")
-            by_site[key][rest] = tensor
+            own = by_site[key] if key in by_site else watched.setdefault(key.removeprefix("faults:"), {})
+            own[rest] = tensor
         try:
             laws = {key: SiteLaw.of_tensors(own) for key, own in by_site.items()}
+            faults = {key: FaultLaw(**own) for key, own in watched.items()}
         except (KeyError, TypeError) as error:
             raise UserError(
                 f"StateGuard.load: {str(path)!r} was written by another version ({error}); calibrate it again."
             ) from error
-        return cls(laws, GuardConfig.from_dict(card["config"]), card["guard"])
+        return cls(laws, GuardConfig.from_dict(card["config"]), card["guard"], faults)
 
 
 def default_sites(model: nn.Module) -> list[str]:
