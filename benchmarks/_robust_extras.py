@@ -1,6 +1,7 @@
 """What no cell of a stress test tells: outputs equal to the bit, faults found, and whether attacks are masked."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from _robust_suites import EPS, FAULT
 
 from mamba_mender._files import write_atomic
 from mamba_mender.data import ImageData
+from mamba_mender.repair.guard.calibrate import watch
+from mamba_mender.repair.guard.fault_mending import fault_scores
 from mamba_mender.stress.attacks import masking_checks
 from mamba_mender.stress.faults import detection_auc, state_fault
 
@@ -24,7 +27,7 @@ def extras_of(seed: int, data: ImageData, out: Path) -> dict[str, Any]:
     models = models_of(seed, data, ("none", "guard"), out)
     base, guard = models["none"], models["guard"]
     images = data.test.batch(torch.arange(len(data.test))).images
-    found = {"seed": seed} | clean_outputs(base, guard, images) | faults_found(base, guard, images[:IMAGES])
+    found = {"seed": seed} | clean_outputs(base, guard, images) | faults_found(guard, images[:IMAGES])
     chosen = data.test.batch(torch.arange(CHECKED))
     found["masking"] = []
     for name, model in models.items():
@@ -48,26 +51,20 @@ def clean_outputs(base: torch.nn.Module, guard: torch.nn.Module, images: torch.T
 
 
 @torch.no_grad()
-def faults_found(base: torch.nn.Module, guard: torch.nn.Module, images: torch.Tensor) -> dict[str, float]:
-    """Tell samples with faults in one layer from samples without by the health of the guard."""
-    guarded_reset(guard)
+def faults_found(guard: torch.nn.Module, images: torch.Tensor) -> dict[str, float]:
+    """Tell samples with faults in one state from samples without, by the entry farthest out of the healthy range."""
+    key = f"{FAULT.block}.{FAULT.state}"
+    normalise, guarded = guard.children()
+    law = guarded.watches[key.replace(".", "_")]  # pyright: ignore
     scores = {"hit": [], "whole": []}
     for number, part in enumerate(images.split(200)):
-        with state_fault(guard, FAULT, seed=number):
-            guard(part)
-        scores["hit"].append(sick_of(guard))
-        guard(part)
-        scores["whole"].append(sick_of(guard))
+        for name, fault in {"hit": [FAULT], "whole": []}.items():
+            with state_fault(guarded.model, *fault, seed=number) if fault else nullcontext():
+                states, _ = watch(guarded.model, [key], normalise(part))
+            scores[name].append(fault_scores(states[key], law.centre, law.farthest))
     hit, whole = (torch.cat(scores[name]) for name in ("hit", "whole"))
     mask = torch.cat([torch.ones(len(hit)), torch.zeros(len(whole))]).bool()
     return {"fault_auc": float(detection_auc(torch.cat([hit, whole]), mask))}
-
-
-def sick_of(guard: torch.nn.Module) -> torch.Tensor:
-    """Give the largest number of faulty entries that any site found in each sample, and below 1 how unhealthy it is."""
-    reports = guard[1].last.reports.values()  # pyright: ignore
-    faults = torch.stack([report.faults for report in reports]).amax(0)
-    return faults + (1 - guard[1].last_health) / 2  # pyright: ignore
 
 
 def guarded_reset(model: torch.nn.Module) -> None:
