@@ -63,11 +63,13 @@ PARTS = {
         ("guard", *(f"guard without {name}" for name in ABLATIONS)),
     ),
     "attacks": Part(
-        Suite(**NOTHING, attacks=ADVERSARIES, count_noise=500), ("none", "guard", "trained", "trained guard"), 250
+        Suite(**NOTHING, attacks=ADVERSARIES, count_noise=500, limits={"cw": 100}),
+        ("none", "guard", "trained guard"),
+        250,
     ),
     "autoattack": Part(
         Suite(**NOTHING, attacks=(Attack("autoattack", eps=EPS, context=50),), count_noise=500),
-        ("none", "guard", "trained", "trained guard"),
+        ("none", "guard", "trained guard"),
         250,
     ),
     "trained": Part(Suite(**{**NOTHING, "noise": {"gaussian": (0.3,)}}, warmup=200), ("trained", "trained guard")),
