@@ -180,16 +180,18 @@ def test_images_are_made_on_the_source_and_judged_on_the_model(digits):
     assert run_attack(net, images, labels, Attack("pgd", eps=0.15), source=unlike).correct.sum() > direct.correct.sum()
 
 
-def test_the_gradient_goes_through_the_statistics_of_the_batch():
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_gradient_goes_through_the_statistics_of_the_batch(first):
     class Mean(nn.Module):
         def forward(self, images):
             first = images.mean(0).sum().expand(len(images))
             return torch.stack([first, 0.9 * torch.ones_like(first)], 1)
 
     images = torch.full((4, 1, 1, 2), 0.5)
-    outcome = run_attack(Mean(), images, torch.zeros(4, dtype=torch.long), Attack("fgsm", eps=0.06))
+    labels = torch.tensor([first, 0, 0, 0])
+    outcome = run_attack(Mean(), images, labels, Attack("fgsm", eps=0.06))
     torch.testing.assert_close(outcome.adversarial, images - 0.06)
-    assert not outcome.correct.any()
+    assert not outcome.correct.any()  # the first is wrong before, right after: it stays wrong
 
 
 def test_the_verdict_on_a_joint_model_is_of_the_batch_that_is_returned(models, digits):

@@ -47,7 +47,7 @@ class AttackView(nn.Module):
         self.queries += self.samples * len(images)
         if torch.is_grad_enabled() and images.requires_grad:
             return _Logits.apply(images, self)  # pyright: ignore[reportReturnType]
-        return self.mean_logits(self.model, images).clone()  # the attack may write into it
+        return self.mean_logits(self.model, images)  # a new tensor, which the attack may write into
 
     def mean_logits(self, model: nn.Module, images: Tensor) -> Tensor:
         """Average the logits of some images over the passes, (images, classes)."""

@@ -1,5 +1,6 @@
 """Attack one batch in several ways, and put its worst together."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -47,8 +48,7 @@ class BatchAttack:
             for way in ways if attack.eps > 0 else []:
                 self._attack(way)
             worst = self._worst()
-            correct = None if learn else self._judge(worst) & self.clean
-        if correct is None:
+        with nullcontext() if learn else held(self.model):
             correct = self._judge(worst) & self.clean
         check_budget(self.images, worst, attack.norm, attack.eps, where="run_attack")
         count = len(self.labels)
