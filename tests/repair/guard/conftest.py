@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from mamba_mender.data import Normalise, load_data
+from mamba_mender.data import MemoryImages, Normalise, load_data
 from mamba_mender.models import Vim
-from mamba_mender.repair.guard import StateGuard
+from mamba_mender.repair.guard import GuardConfig, StateGuard
 from mamba_mender.repair.guard.law import Law, Modes, band_edges
 
 
@@ -65,7 +65,7 @@ def trained(digits):
     torch.manual_seed(0)
     model = Vim(img_size=8, patch_size=4, in_chans=1, num_classes=10, embed_dim=24, depth=2, d_state=4, pool="mean")
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    train = digits.train.batch(torch.arange(len(digits.train)))
+    train = digits.train.batch(torch.arange(900))
     images = Normalise(digits.mean, digits.std)(train.images)
     for _ in range(80):
         rows = torch.randint(len(train), (64,))
@@ -78,9 +78,20 @@ def trained(digits):
 
 @pytest.fixture(scope="session")
 def guard(digits, trained):
-    """A guard of the trained network at the embedding and after both blocks."""
+    """A guard of the trained network at the embedding and after both blocks; 900 images are healthy, 538 held out."""
+    train, rest = (part.batch(torch.arange(len(part))) for part in (digits.train, digits.validation))
+    pixels = (255 * torch.cat([train.images, rest.images])).round().byte()
+    labels = torch.cat([train.labels, rest.labels])
+    healthy, held_out = (MemoryImages(pixels[part], labels[part]) for part in (slice(900), slice(900, None)))
     return StateGuard.calibrate(
-        trained, digits.train, digits.validation, mean=digits.mean, std=digits.std, count=2000, batch_size=500
+        trained,
+        healthy,
+        held_out,
+        mean=digits.mean,
+        std=digits.std,
+        sites=["embedding", "0.h", "1.h"],
+        config=GuardConfig(alpha=0.05),
+        batch_size=450,
     )
 
 
@@ -90,4 +101,14 @@ def test_set(digits):
     batch = digits.test.batch(torch.arange(len(digits.test)))
     normalise = Normalise(digits.mean, digits.std)
     noise = torch.randn(batch.images.shape, generator=torch.Generator().manual_seed(5))
-    return normalise(batch.images), batch.labels, normalise((batch.images + 0.3 * noise).clamp(0, 1))
+    return normalise(batch.images), batch.labels, normalise((batch.images + 0.4 * noise).clamp(0, 1))
+
+
+@pytest.fixture
+def shifted(guard, trained, test_set):
+    """A guarded model that has seen 250 noisy images, in batches of 50."""
+    guarded = guard(trained)
+    with torch.no_grad():
+        for part in test_set[2][:250].split(50):
+            guarded(part)
+    return guarded

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 from mamba_mender.repair.guard.calibrate import watch
 from mamba_mender.repair.guard.health import (
     MEASURES,
+    QUANTILES,
     WEIGHTS,
+    _quantiles,
     channel_activity,
     combine_p,
     conformal_p,
@@ -110,3 +112,10 @@ def test_each_measure_finds_what_it_is_for(guard, trained, test_set):
     mixed = nonconformity(centre + (states - centre).roll(1, -1), law.gauge, law.modes).median(1).values
     assert (loud > healthy).all()
     assert mixed[0] > 1.5 * healthy[0]
+
+
+@given(st.integers(1, 50))
+def test_quantiles_are_torchs(count):
+    values = torch.randn(3, count, dtype=torch.float64)
+    expected = torch.quantile(values, torch.tensor(QUANTILES, dtype=torch.float64), dim=1)
+    torch.testing.assert_close(torch.stack(_quantiles(values)), expected)

@@ -177,6 +177,9 @@ GAUGE = (
 
 def _bar(guarded: GuardedModel) -> float:
     """Give the p-value up to which samples of the stream are flagged."""
+    drift = guarded.drift
+    if drift is not None and drift.is_drifted(drift.mean[None][:0]):
+        return 1.0
     history = guarded.vigilance.history[0]
     seen = history[~history.isnan()]
     return guarded.vigilance.bar(seen[:0]) if len(seen) else guarded.config.alpha

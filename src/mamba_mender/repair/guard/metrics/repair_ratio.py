@@ -8,8 +8,8 @@ from mamba_mender.repair.guard.passage import Passage
 def repair_ratio(passage: Passage) -> float:
     """Measure the share of unhealthy samples that were repaired.
 
-    repaired and unhealthy / unhealthy. A sample is unhealthy where its health is below 1 at some site, and repaired
-    where it was flagged and a site moved the flagged states or mended their faults.
+    repaired and unhealthy / unhealthy. A sample is unhealthy where its health is below 1 anywhere, and repaired where
+    its faults were mended, or it was flagged and a site moved the flagged states.
 
     It is 0 where unhealthy samples pass as they are, as single false alarms of a healthy stream do and all samples of
     a frozen guard that remembers nothing; it is 1 where each is repaired, and where none is unhealthy.
@@ -26,10 +26,11 @@ def repair_ratio(passage: Passage) -> float:
     if not passage.reports:
         raise ValueError("repair_ratio: the pass reached no site; give the `last` of a model that has run.")
     reports = list(passage.reports.values())
-    unhealthy = torch.stack([report.health < 1 for report in reports]).any(0)
+    faults = [*(report.faults for report in reports), *passage.faults.values()]
+    repaired = torch.stack([counts > 0 for counts in faults]).any(0)
+    unhealthy = torch.stack([repaired, *(report.health < 1 for report in reports)]).any(0)
     if not bool(unhealthy.any()):
         return 1.0
-    repaired = torch.stack([report.faults > 0 for report in reports]).any(0)
     if passage.flagged is not None and any(report.realignment is not None for report in reports):
         repaired = repaired | passage.flagged
     return float((repaired & unhealthy).sum() / unhealthy.sum())

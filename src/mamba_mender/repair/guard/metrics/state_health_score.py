@@ -16,7 +16,7 @@ def state_health_score(passage: Passage, laws: Mapping[str, SiteLaw], *, alpha: 
         mean_n min_s (h_ns - l_s) / (1 - l_s)
 
     with h the health of sample n at site s, and l_s the least that the p-values of the site's calibration samples
-    allow; what faults put below it counts as 0.
+    allow; what faults put below it counts as 0. Places that are watched for faults alone count as they are.
 
     It is 0 where every sample is stranger than all calibration samples, and 1 where all are healthy at all sites.
 
@@ -41,4 +41,6 @@ def state_health_score(passage: Passage, laws: Mapping[str, SiteLaw], *, alpha: 
         scaled = report.health if reach <= 1 else ((reach * report.health - 1) / (reach - 1)).clamp(0, 1)
         worst = scaled if worst is None else torch.minimum(worst, scaled)
     assert worst is not None
+    for counts in passage.faults.values():
+        worst = torch.minimum(worst, (1 / (1 + counts)).to(worst.dtype))
     return float(worst.double().mean())
