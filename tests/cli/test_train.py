@@ -101,7 +101,8 @@ def test_a_model_for_other_images_is_named(tmp_path, capsys):
 def test_trains_with_a_guard_and_says_where_it_is(tmp_path, capsys):
     settings = tmp_path / "settings.yaml"
     settings.write_text("training: {healthy_count: 32, push_steps: 2}\nguard: {alpha: 0.05}")
-    arguments = [*SMALL, "--steps", "1", "--out", str(tmp_path / "run"), "--guard", "--guard-config", str(settings)]
+    arguments = [*SMALL, "--limit", "300", "--steps", "1", "--out", str(tmp_path / "run")]
+    arguments += ["--guard", "--guard-config", str(settings)]
     arguments += ["--adversarial-eps", "4/255", "--plasticity-weight", "0.5", "--homeostatic-factor", "0.2"]
     code, out, err = train(capsys, *arguments, "--hebbian-rate", "0.3", "--corrupt-share", "0.25")
     assert (code, err) == (0, "")

@@ -68,15 +68,16 @@ def train(
     given |= {"learning_rate": learning_rate, "min_learning_rate": learning_rate / 100, "weight_decay": weight_decay}
     given |= {"steps": 500 if steps is None and epochs is None else steps, "epochs": epochs}
     config = TrainConfig(**given, seed=seed, workers=workers)
-    numbers = {"hebbian_rate": hebbian_rate, "homeostatic_factor": homeostatic_factor, "corrupt_share": corrupt_share}
+    numbers: dict[str, Any] = {"hebbian_rate": hebbian_rate, "homeostatic_factor": homeostatic_factor}
     numbers |= {"plasticity_weight": plasticity_weight, "adversarial_eps": adversarial_eps}
+    numbers |= {"corrupt_share": corrupt_share}
     guarding = guard_settings(guard, guard_config, numbers)
     images = load_data(data, img_size=img_size, limit=limit, skip_bad=skip_bad)
     network, images = take_model(model, images, patch_size=patch_size, seed=seed)
     Console().print(images.description, *images.notes, f"Run folder: {out}", sep="\n", highlight=False)
     aids = {"augment": augment_preset(data) if augment else None, "progress": not quiet}
     result, saved = run_training(network, images, guarding, config, out=out, resume=resume, **aids)
-    asked = {"data": data, "model": model, "img_size": img_size, "limit": limit, "augment": augment}
+    asked: dict[str, Any] = {"data": data, "model": model, "img_size": img_size, "limit": limit, "augment": augment}
     asked |= {"training": config.to_dict()}
     if guarding is not None:
         asked |= {"guard_training": guarding[0].to_dict(), "guard": guarding[1].to_dict()}

@@ -72,10 +72,8 @@ def test_a_pushed_part_is_harder_than_the_clean_one_and_than_noise_of_the_same_s
     assert logs["corrupted"] > logs["clean"]
     noise = 0.2 * torch.rand(context.images.shape) - 0.1
     normalise = make_step().normalise
-    noisy = classify(make_context(model, number=2))["loss"] * 0 + nn.functional.cross_entropy(
-        model(normalise((context.batch.images + noise).clamp(0, 1))), context.batch.labels
-    )
-    assert logs["corrupted"] > noisy
+    noisy = model(normalise((context.batch.images + noise).clamp(0, 1)))
+    assert logs["corrupted"] > nn.functional.cross_entropy(noisy, context.batch.labels)
 
 
 def test_a_worse_push_of_states_hurts_more(make_vim, make_step, make_context):
@@ -108,13 +106,13 @@ def test_what_is_drawn_depends_on_seed_and_number_alone(kind, make_vim, make_ste
 def test_every_kind_and_site_comes_up(make_vim, make_step, make_context):
     model = make_vim()
     step = make_step(model, state_eps=0.1)
-    draws = [guard_step._Draw(step, make_context(model, number), 2) for number in range(60)]
+    draws = [guard_step._Draw(step, make_context(model, number), 2) for number in range(200)]
     assert {draw.kind for draw in draws} == {"pixels", "noise", "gain", "push"}
     assert {draw.place for draw in draws if draw.kind in ("noise", "gain")} == {0, 1, 2}
     assert {draw.place for draw in draws if draw.kind == "pixels"} == {-1}
     assert {draw.place for draw in draws if draw.kind == "push"} == {0}
     pixels = sum(draw.kind == "pixels" for draw in draws)
-    assert 35 <= pixels <= 55
+    assert 130 <= pixels <= 170
 
 
 def test_statistics_are_refreshed_every_so_many_steps_from_clean_states(make_vim, make_step, make_context):
@@ -150,13 +148,13 @@ def test_the_first_statistics_are_those_of_all_images_together(make_vim, make_st
     whole = make_step(model).laws
     monkeypatch.setattr(guard_step, "CHUNK", 20)
     for key, law in make_step(model).laws.items():
-        assert_close(law.law.mean, whole[key].law.mean)
-        assert_close(law.deviation, whole[key].deviation)
+        assert_close(law.law.mean, whole[key].law.mean, rtol=1e-4, atol=1e-5)
+        assert_close(law.deviation, whole[key].deviation, rtol=1e-4, atol=1e-5)
 
 
 def test_a_compiled_model_is_refused(make_vim, make_step):
     model = make_vim()
-    model.compile()
+    model._compiled_call_impl = model.forward  # what model.compile() sets
     with pytest.raises(RuntimeError, match="GuardStep: a compiled model skips its taps"):
         make_step(model)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from mamba_mender._check import UserError
 from mamba_mender.data import Normalise
 from mamba_mender.models import load_model
 from mamba_mender.nn.mode import in_mode
@@ -71,6 +72,13 @@ def test_the_weights_are_chosen_by_plain_and_pushed_images_together(digits, make
         assert entry["pushed_accuracy"] <= entry["accuracy"] + 0.05
     assert done.result.best["mean_accuracy"] == max(entry["mean_accuracy"] for entry in evaluations)
     assert done.path is None
+
+
+def test_too_few_validation_images_are_refused_before_the_training(digits, make_vim, tmp_path):
+    few = replace(digits, validation=digits.validation.subset(torch.arange(33)))
+    with pytest.raises(UserError, match=r"33 validation images are too few .* alpha=0\.03: at least 34"):
+        train_guarded(make_vim(), few, guard_training=SETTINGS, config=CONFIG, out=tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_another_metric_may_choose(digits, make_vim):

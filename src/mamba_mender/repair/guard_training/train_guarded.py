@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from mamba_mender._check import UserError
 from mamba_mender.data import Batch, ImageData, ImageSet, Normalise
 from mamba_mender.data.loader import Augmentation
 from mamba_mender.data.seeding import generator_for
@@ -71,16 +72,22 @@ def train_guarded(
         A :class:`GuardedTraining`.
 
     Raises:
-        UserError: as train and StateGuard.calibrate.
+        UserError: there are too few validation images to calibrate with; and as train and StateGuard.calibrate.
 
     Example:
         >>> from mamba_mender.data import load_data
         >>> from mamba_mender.models import create_model
         >>> model = create_model("vim_micro", num_classes=10, img_size=8, in_chans=1, patch_size=2)
-        >>> done = train_guarded(model, load_data("digits", limit=200), config=TrainConfig(steps=2, batch_size=32))
+        >>> done = train_guarded(model, load_data("digits", limit=400), config=TrainConfig(steps=2, batch_size=32))
         >>> sorted(done.guard.laws)[-1]
         'embedding'
     """
+    least = int(1 / guard_config.alpha) + 1
+    if len(data.validation) < least:
+        raise UserError(
+            f"train_guarded: {len(data.validation)} validation images are too few to calibrate a guard of alpha="
+            f"{guard_config.alpha}: at least {least} are needed; use more data, or a larger alpha."
+        )
     normalise = Normalise(data.mean, data.std)
     step = GuardStep(
         training=guard_training,
@@ -91,7 +98,7 @@ def train_guarded(
         seed=config.seed,
     )
     metrics = {}
-    if guard_training.corrupt_share and guard_training.adversarial_eps and len(data.validation):
+    if guard_training.corrupt_share and guard_training.adversarial_eps:
         judge = _Judge(data.validation, normalise, guard_training.adversarial_eps, config.seed)
         metrics = {"pushed_accuracy": judge.pushed, "mean_accuracy": judge.mean}
         if config.best_by == "accuracy":
@@ -113,7 +120,7 @@ def train_guarded(
         guard = StateGuard.calibrate(
             model,
             data.train,
-            data.validation if len(data.validation) else None,
+            data.validation,
             mean=data.mean,
             std=data.std,
             config=guard_config,
