@@ -42,18 +42,18 @@ def test_calibrate_writes_a_guard_of_the_sites_that_are_named(run, tiny, tmp_pat
 
 def test_apply_counts_flips_and_writes_answers_and_states(run, tiny, tiny_guard, tmp_path):
     out, states = tmp_path / "applied.json", tmp_path / "states.safetensors"
-    options = ["--count", 100, "--batch-size", 50, "--out", out, "--states", states]
+    options = ["--count", 100, "--noise", 0.6, "--batch-size", 50, "--out", out, "--states", states]
     code, told, errors = run("guard", "apply", tiny, "--guard", tiny_guard, *options)
     assert (code, errors) == (0, "")
     parts = json.loads(out.read_text())["parts"]
-    assert list(parts) == ["clean", "noise 0.3"]
-    noisy = parts["noise 0.3"]
+    assert list(parts) == ["clean", "noise 0.6"]
+    noisy = parts["noise 0.6"]
     right = [a == b for a, b in zip(noisy["guarded_answers"], noisy["labels"], strict=True)]
     bare = [a == b for a, b in zip(noisy["bare_answers"], noisy["labels"], strict=True)]
     assert noisy["guarded"]["mean"] == sum(right) / 100
     assert noisy["bare"]["mean"] == sum(bare) / 100
     assert noisy["to_right"] - noisy["to_wrong"] == sum(right) - sum(bare)
-    assert noisy["unhealthy"] > parts["clean"]["unhealthy"]
+    assert noisy["health"] <= parts["clean"]["health"]
     assert f"+{noisy['to_right']}" in told
     kept = load_file(states)
     assert any(name.startswith("1/") and name.endswith("/before") for name in kept)
@@ -62,17 +62,17 @@ def test_apply_counts_flips_and_writes_answers_and_states(run, tiny, tiny_guard,
 
 def test_monitor_prints_lines_where_there_is_no_terminal_and_writes_a_page(run, tiny, tiny_guard, tmp_path):
     out = tmp_path / "stream"
-    options = ["--count", 180, "--batch-size", 20, "--every", 3, "--out", out]
+    options = ["--count", 180, "--noise", 0.6, "--batch-size", 20, "--every", 3, "--out", out]
     code, told, errors = run("guard", "monitor", tiny, "--guard", tiny_guard, *options)
     assert (code, errors) == (0, "")
     lines = told.splitlines()
     assert lines[0].startswith("60 images, clean; health ")
-    assert lines[1].startswith("120 images, noise 0.3; health ")
+    assert lines[1].startswith("120 images, noise 0.6; health ")
     assert lines[2].startswith("180 images, clean; health ")
-    assert "clean: 60 images > noise 0.3: 60 images > clean: 60 images." in told
+    assert "clean: 60 images > noise 0.6: 60 images > clean: 60 images." in told
     seen = json.loads((out / "stream.json").read_text())["seen"]
     assert sum(seen["images"]) == 180
-    assert min(seen["health"][3:6]) < min(seen["health"][:3])
+    assert max(seen["repaired"][3:6]) > max(seen["repaired"][:3])
     assert (out / "report.html").stat().st_size > 10_000
 
 
@@ -91,16 +91,32 @@ def test_monitor_takes_a_folder_of_images_in_order(run, tiny, tiny_guard, tmp_pa
 
 def test_analyze_writes_what_it_measures_and_a_page(run, tiny, tiny_guard, tmp_path):
     out = tmp_path / "analysis"
-    options = ["--count", 150, "--batch-size", 50, "--out", out, "--quiet"]
+    options = [
+        "--count",
+        300,
+        "--noise",
+        0.6,
+        "--batch-size",
+        50,
+        "--ablation",
+        "--warm-up",
+        100,
+        "--out",
+        out,
+        "--quiet",
+    ]
     code, told, errors = run("guard", "analyze", tiny, "--guard", tiny_guard, *options)
     assert (code, errors) == (0, "")
     analysis, repair, theory = (json.loads((out / f"{n}.json").read_text()) for n in ("analysis", "repair", "theory"))
-    assert analysis["samples"] == [50, 50, 50]
-    assert repair["samples"] == 50
+    assert analysis["samples"] == [50] * 6
+    assert repair["samples"] == 100
     assert f"{repair['to_right']} answers turned right" in told
     assert ("sites" in theory) != ("missing" in theory)
     html = (out / "report.html").read_text()
     assert f"{repair['to_right']} answers turned right" in html
+    rows = json.loads((out / "ablation.json").read_text())["rows"]
+    assert [row["removed"] for row in rows][:2] == ["nothing", "hebbian"]
+    assert f"{100 * rows[0]['accuracy']['mean']:.1f} %" in html
     assert told.rstrip().endswith(f"Page: {out / 'report.html'}")
 
 

@@ -1,3 +1,4 @@
+import io
 from types import SimpleNamespace
 
 import pytest
@@ -48,7 +49,7 @@ def test_a_line_sums_up_the_last_batches(seen):
 
 
 def test_the_view_fits_a_terminal_and_says_all(seen):
-    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=100, record=True, file=io.StringIO())
     console.print(view(seen, 100, "model.safetensors"))
     text = console.export_text()
     assert "fog 3, 8 of 100 images" in text

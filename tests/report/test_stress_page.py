@@ -102,7 +102,7 @@ def test_the_page_says_how_to_make_it_again_and_escapes_names(html):
     assert "<code>mamba-mender stress &lt;x&gt;</code>" in html
     assert "noise beats &lt;it&gt;" in html
     assert "How robust is a/model?" in html
-    assert "no trust" in html
+    assert "not to be trusted" in html
 
 
 def test_streams_are_told_from_the_table(result):

@@ -26,6 +26,8 @@ from mamba_mender.cli.train import write_json
 if TYPE_CHECKING:
     from torch import nn
 
+    from mamba_mender.cli.stress_models import Tested
+
 EXAMPLE = (
     "mamba-mender guard analyze mamba-mender-run/train/model.safetensors --guard mamba-mender-run/guard.safetensors "
     "--out mamba-mender-run/guard-analysis"
@@ -41,6 +43,10 @@ def analyze(
     noise_schedule: Schedule = "clean,noisy,clean",
     noise: Noise = 0.3,
     count: Annotated[int, typer.Option(min=1, help="Images of the stream; shown again where there are fewer.")] = 3000,
+    ablation: Annotated[
+        bool, typer.Option("--ablation", help="Also remove each mechanism of the guard in turn; six times the work.")
+    ] = False,
+    warm_up: Annotated[int, typer.Option(min=0, help="Of the ablation: images that are not judged.")] = 200,
     batch_size: BatchSize = 50,
     seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("mamba-mender-run/guard-analysis"),
@@ -52,7 +58,7 @@ def analyze(
     What the repair does to the states and answers is measured on the parts of the stream that are not clean, and what
     is proved of it stands beside what is measured there.
 
-    Writes to --out: report.html to look at, analysis.json, repair.json, theory.json and figures/.
+    Writes to --out: report.html to look at, analysis.json, repair.json, theory.json, ablation.json and figures/.
     """
     from mamba_mender.cli.again import command_again
     from mamba_mender.cli.guard_stream import guard_of, image_stream
@@ -65,7 +71,10 @@ def analyze(
     how = {"split": split, "noise": noise, "count": count, "batch_size": batch_size, "seed": seed}
     with suited_threads(tested.data.img_size):
         glances = list(image_stream(tested, schedule=noise_schedule, **how))
-        measure(tested.on_pixels()[0], guarded, glances, out, progress=not quiet)
+        normalise = tested.on_pixels().get_submodule("0")
+        measure(normalise, guarded, glances, out, progress=not quiet)
+        if ablation:
+            _ablate(tested, guard, normalise, glances, out, warm_up=warm_up, progress=not quiet)
     about = {"model": str(model), "guard": str(guard), "description": tested.data.description}
     about |= {"config": guarded.config.to_dict(), "phases": [glance.phase for glance in glances]} | how
     command = command_again(context, out=f"{out.resolve().name}-again")
@@ -80,9 +89,7 @@ def measure(normalise: "nn.Module", guarded: Any, glances: list[Glance], out: Pa
     import torch
 
     from mamba_mender._check import UserError
-    from mamba_mender.repair.guard.analysis import analyse_guard
-    from mamba_mender.repair.guard.repair_analysis import repair_analysis
-    from mamba_mender.repair.guard.theory import guard_theory
+    from mamba_mender.repair.guard import analyse_guard, guard_theory, repair_analysis
 
     inputs = [normalise(glance.images) for glance in glances]
     labels = [glance.labels for glance in glances if glance.labels is not None]
@@ -101,6 +108,30 @@ def measure(normalise: "nn.Module", guarded: Any, glances: list[Glance], out: Pa
             reason = str(error)
     write_json(out / "repair.json", {"missing": reason} if repair is None else repair.to_dict())
     write_json(out / "theory.json", {"missing": reason} if theory is None else theory.to_dict())
+
+
+def _ablate(
+    tested: "Tested",
+    guard: Path,
+    normalise: "nn.Module",
+    glances: list[Glance],
+    out: Path,
+    *,
+    warm_up: int,
+    progress: bool,
+) -> None:
+    """Remove each mechanism of the guard in turn, on the whole stream."""
+    import torch
+
+    from mamba_mender.repair.guard import StateGuard, ablate_guard
+
+    stream = [torch.cat([normalise(glance.images) for glance in glances])]
+    stream.append(torch.cat([glance.labels for glance in glances if glance.labels is not None]))
+    size, named = len(glances[0].images), {"stream": (stream[0], stream[1])}
+    rows = ablate_guard(
+        StateGuard.load(guard), tested.network, named, batch_size=size, warm_up=warm_up, progress=progress
+    )
+    write_json(out / "ablation.json", {"warm_up": warm_up, "rows": [row.to_dict() for row in rows]})
 
 
 def _tables(out: Path) -> list[Any]:

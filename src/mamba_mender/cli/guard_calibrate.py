@@ -1,7 +1,7 @@
 """`mamba-mender guard calibrate`: measure what is healthy in a model's states."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
@@ -9,6 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from mamba_mender.cli.guard_stream import Data, Model, Quiet, SkipBad
+
+if TYPE_CHECKING:
+    from mamba_mender.cli.stress_models import Tested
+    from mamba_mender.repair.guard import StateGuard
 
 EXAMPLE = (
     "mamba-mender guard calibrate mamba-mender-run/train/model.safetensors --out mamba-mender-run/guard.safetensors"
@@ -24,6 +28,9 @@ def calibrate(
     sites: Annotated[
         str | None, typer.Option(help="States to guard, such as embedding,0.h,2.h. [default: up to six of the stream]")
     ] = None,
+    search: Annotated[
+        bool, typer.Option("--search", help="Keep those of the sites that do best on validation corruptions.")
+    ] = False,
     config: Annotated[Path | None, typer.Option(help="A YAML file of settings, such as 'alpha: 0.01'.")] = None,
     count: Annotated[
         int, typer.Option(min=1, help="Training images to measure on, and held-out ones, at most.")
@@ -52,6 +59,8 @@ def calibrate(
         guard = take_guard(
             tested, None, sites=keys, config=settings, count=count, batch_size=batch_size, progress=not quiet
         )
+        if search:
+            guard = _searched(guard, tested, progress=not quiet)
     path = guard.save(out)
     table = Table("site", "channels", "tokens", title="What is guarded", box=box.SIMPLE_HEAD)
     for key, law in guard.laws.items():
@@ -66,3 +75,16 @@ def calibrate(
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _searched(guard: "StateGuard", tested: "Tested", *, progress: bool) -> "StateGuard":
+    """Keep the sites that do best on validation images under corruptions that no test uses, and say how each did."""
+    from mamba_mender.repair.guard import search_sites
+
+    found = search_sites(guard, tested.network, tested.data.validation, progress=progress)
+    table = Table("sites", "clean, %", "corrupted, %", title="Sites on validation corruptions", box=box.SIMPLE_HEAD)
+    for name, score in found.scores.items():
+        chosen = "bold" if name == found.choice else ""
+        table.add_row(name, f"{100 * score.clean:.1f}", f"{100 * score.mean:.1f}", style=chosen)
+    Console().print(table)
+    return guard.at(found.sites)

@@ -51,10 +51,11 @@ def whole_numbers(text: str | None, option: str) -> tuple[int, ...]:
     """
     found: list[int] = []
     for word in words(text):
-        first, _, last = word.partition("-")
-        if not first.isdecimal() or not (last or first).isdecimal():
+        first, span, last = word.partition("-")
+        last = last if span else first
+        if not first.isdecimal() or not last.isdecimal():
             raise UserError(f"stress: {option} takes whole numbers, such as 1-5 or 1,3,5, got {text!r}.")
-        found += range(int(first), int(last or first) + 1)
+        found += range(int(first), int(last) + 1)
     return tuple(dict.fromkeys(found))
 
 

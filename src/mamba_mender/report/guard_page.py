@@ -7,7 +7,7 @@ from typing import Any
 
 from mamba_mender._check import UserError
 from mamba_mender.report import guard_charts as charts
-from mamba_mender.report.guard_sections import dynamics_section, repair_section, theory_section
+from mamba_mender.report.guard_sections import ablation_section, dynamics_section, repair_section, theory_section
 from mamba_mender.report.sections import Page, Section, hang_figure, write_sections
 from mamba_mender.report.story import Card
 from mamba_mender.report.stress_story import percent
@@ -96,7 +96,7 @@ def _analysis_page(folder: Path) -> Page:
         Section("layers", "Layers", "Health by layer", (), (), _layers(told["sites"], told["images"], phases, folder)),
         dynamics_section(told, phases, folder / "figures"),
     ]
-    for name, make in (("repair", repair_section), ("theory", theory_section)):
+    for name, make in (("repair", repair_section), ("theory", theory_section), ("ablation", ablation_section)):
         if (folder / f"{name}.json").is_file():
             sections.append(make(_read(folder / f"{name}.json"), folder / "figures"))
     return Page(

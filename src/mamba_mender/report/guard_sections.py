@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mamba_mender._interval import Interval
 from mamba_mender.report import guard_charts as charts
-from mamba_mender.report.sections import Cell, Section, Table, TableRow, hang_figure
+from mamba_mender.report.sections import Cell, Section, Table, TableRow, hang_figure, share_cell
 from mamba_mender.report.stress_story import percent
 
+REMOVED = {"nothing": "The whole guard", "guard": "The bare model"}
 DYNAMICS = {
     "hebbian": "correlation strength",
     "plasticity": "plasticity",
@@ -124,6 +126,36 @@ def theory_section(told: Mapping[str, Any], figures: Path) -> Section:
     )
     table = Table("Theory beside measurement", "Site", columns, rows)
     return Section("theory", "Theory", title, said, [table], plates, missing=_conditions(told["conditions"]))
+
+
+def ablation_section(told: Mapping[str, Any], figures: Path) -> Section:
+    """Lay out what the guard loses without each of its mechanisms; it has no figure."""
+    rows = []
+    for row in told["rows"]:
+        title = REMOVED.get(row["removed"], f"Without {row['removed']}")
+        gain = None if row["contribution"] is None else Interval(**row["contribution"])
+        stable = Cell("\N{EN DASH}" if row["stability"] is None else f"{100 * row['stability']:.1f} points")
+        steps = Cell("\N{EN DASH}" if row["steps"] is None else str(row["steps"]))
+        bound = Cell("\N{EN DASH}" if row["bound"] is None else str(row["bound"]))
+        part = Cell("\N{EN DASH}") if gain is None else Cell(*_points(gain))
+        rows.append(TableRow(title, [share_cell(Interval(**row["accuracy"])), part, stable, steps, bound]))
+    columns = [
+        ("Right", "after the warm-up"),
+        ("Contribution", "points that are lost"),
+        ("Stability", "spread between stretches"),
+        ("Steps", "to converge"),
+        ("Bound", "on the steps"),
+    ]
+    said = [
+        f"Each mechanism is removed in turn, on the same stream; the first {told['warm_up']} images are not judged."
+    ]
+    table = Table("What each mechanism is worth", "", columns, rows)
+    return Section("ablation", "Ablation", "What each mechanism is worth", said, [table])
+
+
+def _points(gain: Interval) -> tuple[str, str]:
+    mean, low, high = (f"{100 * part:+.1f}" for part in (gain.mean, gain.low, gain.high))
+    return mean, f"{low} to {high}"
 
 
 def step_chart_of(told: Mapping[str, Any]) -> Any:

@@ -53,7 +53,7 @@ def curve_chart(result: StressResult) -> Figure | None:
 
 def _curve(result: StressResult, model: str, family: str, name: str) -> Curve:
     cells = [*result.find_all(model, "clean"), *result.find_all(model, family, name)]
-    warm = [c for c in cells if c.cell.warmup == result.settings["warmup"] or family == "attack"]
+    warm = [c for c in cells if c.cell.perturbation.family == "attack" or c.cell.warmup == result.settings["warmup"]]
     found = {c.cell.perturbation.level: c.accuracy for c in warm}
     return sorted(found.items())
 

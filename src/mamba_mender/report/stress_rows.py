@@ -112,7 +112,8 @@ def corruption_rows(result: StressResult) -> list[Row]:
         severities = sorted(map(int, levels))
         span = f"severities {severities[0]}-{severities[-1]}" if len(severities) > 1 else f"severity {severities[0]}"
         gain = None
-        if model != BASE and len(result.find_all(BASE, "corruption")) == len(own):
+        base = {c.cell.perturbation for c in result.find_all(BASE, "corruption")}
+        if model != BASE and base == {c.cell.perturbation for c in own}:
             gain = result.mean_gain(model, BASE, "corruption")
         flags = [c.extra["flagged"] for c in own if "flagged" in c.extra]
         images = len(result.per_image(model, "corruption")[0])
