@@ -38,12 +38,13 @@ class Seen:
     def add(self, phase: str, count: int, guarded: Any, right: int | None, bare: int | None) -> None:
         """Write down a batch that has just passed a guarded model."""
         passage, health = guarded.last, guarded.last_health
-        moved = passage.flagged is not None and any(r.realignment is not None for r in passage.reports.values())
+        flagged = passage.flagged
+        moved = any(report.realignment is not None for report in passage.reports.values())
         self.phase.append(phase)
         self.images.append(count)
         self.health.append(float(health.double().mean()))
         self.unhealthy.append(float((health < 1).double().mean()))
-        self.repaired.append(float(passage.flagged.double().mean()) if moved else 0.0)
+        self.repaired.append(0.0 if flagged is None or not moved else float(flagged.double().mean()))
         self.bar.append(float(passage.bar))
         for key, report in passage.reports.items():
             self.sites.setdefault(key, []).append(float(report.health.double().mean()))

@@ -137,7 +137,8 @@ def with_repairs(
         if name == BARE:
             found[name] = tested.on_pixels()
         elif name == GUARD:
-            own = take_guard(tested, guard, **({} if guard else {"progress": progress}))
+            how: dict[str, Any] = {} if guard else {"progress": progress}
+            own = take_guard(tested, guard, **how)
             if guard is None:
                 sites, count = ", ".join(own.laws), own.card["healthy"]
                 tell(f"The guard was calibrated on {count} training images, at {sites}; --guard takes one from a file.")

@@ -1,6 +1,6 @@
 """What the texts on the command line of `stress` mean."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mamba_mender._check import UserError, nearest
 
@@ -151,7 +151,7 @@ def _fault(text: str) -> "StateFault":
         block = int(parts.pop(0))
     if len(parts) > 2 or not _is_number(rate):
         raise UserError(f"stress: a fault is KIND:RATE@BLOCK.STATE, such as bit_flip:0.01@2.h, got {text!r}.")
-    where = dict(zip(("state", "direction"), parts, strict=False)) | ({"bits": bits} if bits else {})
+    where: dict[str, Any] = dict(zip(("state", "direction"), parts, strict=False)) | ({"bits": bits} if bits else {})
     return StateFault(kind, float(rate), block=block, **where)
 
 

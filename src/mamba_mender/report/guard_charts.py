@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from mamba_mender.report.palette import GRID, MUTED, style
 
 COLOURS = ("#2f7fc1", "#109a72", "#dd9a1d", "#d9622b", "#b5739d", "#5b6ee1", "#a0622d", "#3aa6b9")
+AFTER = ", after"  # ends the name of what was measured after the repair, which is drawn dashed
 GUARDED, BARE, SECOND = "#109a72", "#8b8f98", "#d9622b"
 
 Series = Sequence[float | None]
@@ -37,7 +38,10 @@ def stream_panels(
         axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         for axis, (title, lines) in zip(axes, panels.items(), strict=True):
             for name, (values, colour) in lines.items():
-                axis.plot(ends, [math.nan if v is None else v for v in values], color=colour, label=name, linewidth=1.5)
+                numbers = [math.nan if v is None else v for v in values] or [math.nan] * len(ends)
+                after = name.endswith(AFTER)
+                (line,) = axis.plot(ends, numbers, color=colour, linewidth=1.5, linestyle="--" if after else "-")
+                line.set_label("_" if after else name)
             axis.set_title(title, loc="left")
             axis.set_ylabel(labels.get(title, ""))
             axis.yaxis.set_major_locator(MaxNLocator(4))

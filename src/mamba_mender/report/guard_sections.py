@@ -13,14 +13,14 @@ REMOVED = {"nothing": "The whole guard", "guard": "The bare model"}
 DYNAMICS = {
     "hebbian": "correlation strength",
     "plasticity": "plasticity",
-    "homeostasis": "homeostatic deviation, before repair",
-    "homeostasis_after": "homeostatic deviation, after repair",
+    "homeostasis": "homeostatic deviation",
     "rate": "learning rate",
     "surprise": "surprise",
     "drift": "distance of the memory from healthy (W2)",
-    "energy": "energy, before repair",
-    "energy_after": "energy, after repair",
+    "energy": "energy",
 }
+
+AFTER = ("homeostasis", "energy")  # also measured after the repair
 
 
 def dynamics_section(told: Mapping[str, Any], phases: list[str], figures: Path) -> Section:
@@ -34,6 +34,9 @@ def dynamics_section(told: Mapping[str, Any], phases: list[str], figures: Path) 
     panels: dict[str, charts.Lines] = {}
     for name, title in DYNAMICS.items():
         lines = charts.of_sites(told["sites"], name)
+        if name in AFTER:
+            later = charts.of_sites(told["sites"], f"{name}_after")
+            lines |= {f"{key}{charts.AFTER}": line for key, line in later.items()}
         if any(value is not None for values, _ in lines.values() for value in values):
             panels[title] = lines
     if not panels:
@@ -43,7 +46,7 @@ def dynamics_section(told: Mapping[str, Any], phases: list[str], figures: Path) 
     figure = charts.stream_panels(panels, told["samples"], phases, {})
     caption = (
         "A value a batch and site; no point where there was nothing to measure: the guard learns only from unhealthy "
-        "samples. Grey: the parts of the stream that are not clean."
+        "samples. Dashed: after the repair. Grey: the parts of the stream that are not clean."
     )
     plates = hang_figure(figure, figures, "dynamics", "Correlation, plasticity, homeostasis, metaplasticity", caption)
     return Section("dynamics", "Dynamics", "What it learns", (), (), plates)

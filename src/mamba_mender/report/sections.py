@@ -16,7 +16,7 @@ from mamba_mender.report.palette import style
 from mamba_mender.report.picture import Picture
 from mamba_mender.report.story import Card
 
-DOTS = 150  # of the PNG files, per inch
+DOTS = 120  # of the PNG files, per inch
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,7 @@ def hang_figure(figure: Figure | None, folder: Path, name: str, title: str, capt
     buffer = BytesIO()
     with style():
         figure.savefig(buffer, format="png", dpi=DOTS, facecolor="white")
+    figure.set_layout_engine("none")  # everything is in its place: it need not be found again
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / f"{name}.png", buffer.getvalue())
     return [Plate(name, Picture.of(figure, title, f"{title}. {caption}"), caption)]
