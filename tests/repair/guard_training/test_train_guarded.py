@@ -7,14 +7,14 @@ import torch
 from torch.testing import assert_close
 
 from mamba_mender._check import UserError
-from mamba_mender.data import Normalise
+from mamba_mender.data import Normalise, load_data
 from mamba_mender.models import load_model
 from mamba_mender.nn.mode import in_mode
 from mamba_mender.repair.guard import GuardConfig, StateGuard
 from mamba_mender.repair.guard.calibrate import watch
 from mamba_mender.repair.guard_training import GuardStep, GuardTraining, train_guarded
 from mamba_mender.repair.guard_training.running_law import RunningLaw
-from mamba_mender.repair.guard_training.state_corruption import add_state_noise
+from mamba_mender.repair.guard_training.state_corruption import add_state_noise, restore_moments
 from mamba_mender.training import TrainConfig, train
 
 SETTINGS = GuardTraining(refresh_every=2, healthy_count=64)
@@ -88,27 +88,36 @@ def test_another_metric_may_choose(digits, make_vim):
 
 
 def accuracy_under_noise(model, digits, level):
-    """Classify validation images whose embedding carries noise, in deviations of the model's own states."""
+    """Classify images whose embedding carries noise, in deviations of the model's own states, and is repaired."""
     batch = digits.test.batch(torch.arange(len(digits.test)))
     images = Normalise(digits.mean, digits.std)(batch.images)
     with in_mode(model, training=False), torch.no_grad():
         states, _ = watch(model, ["embedding"], images)
         law = RunningLaw.measure(states["embedding"], bands=1)
-        noise = lambda value: add_state_noise(value, law, level, torch.Generator().manual_seed(9))  # noqa: E731
-        handle = model.embedding.register_forward_hook(lambda module, given, out: noise(out))
+
+        def corrupt(module, given, out):
+            noisy = add_state_noise(out, law, level, torch.Generator().manual_seed(9))
+            return restore_moments(noisy, law, GuardConfig())
+
+        handle = model.embedding.register_forward_hook(corrupt)
         right = (model(images).argmax(-1) == batch.labels).float().mean().item()
         handle.remove()
     return right
 
 
 def test_noise_in_states_makes_a_model_that_bears_it_better(make_vim):
-    from mamba_mender.data import load_data
-
     digits = load_data("digits")
     accuracies = {}
     for name, share in {"control": 0.0, "guarded": 0.5}.items():
         settings = GuardTraining(
-            corrupt_share=share, adversarial_eps=0, state_gain=0, state_noise=3.0, plasticity_weight=0, bands=1
+            corrupt_share=share,
+            corrupt_weight=1.0,
+            adversarial_eps=0,
+            state_gain=0,
+            state_noise=6.0,
+            plasticity_weight=0,
+            homeostatic_factor=0,
+            bands=1,
         )
         model = make_vim()
         step = GuardStep(
@@ -119,8 +128,8 @@ def test_noise_in_states_makes_a_model_that_bears_it_better(make_vim):
             normalise=Normalise(digits.mean, digits.std),
             seed=0,
         )
-        config = TrainConfig(steps=120, batch_size=48, learning_rate=1e-2, evaluate_every=1000, keep_best=False)
+        config = TrainConfig(steps=150, batch_size=48, learning_rate=1e-2, evaluate_every=1000, keep_best=False)
         train(model, digits, step=step, callbacks=[step], config=config, progress=False)
-        accuracies[name] = [accuracy_under_noise(model, digits, level) for level in (0.0, 4.0)]
+        accuracies[name] = [accuracy_under_noise(model, digits, level) for level in (0.0, 6.0)]
     assert accuracies["guarded"][1] > accuracies["control"][1] + 0.05
     assert accuracies["guarded"][0] > accuracies["control"][0] - 0.05
