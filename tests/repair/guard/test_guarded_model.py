@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,8 @@ from mamba_mender.repair.guard import GuardConfig, StateGuard, site_guard
 from mamba_mender.repair.guard.law import law_of, wasserstein
 from mamba_mender.repair.guard.site_law import SiteLaw
 from mamba_mender.stress.faults import StateFault, state_fault
+from mamba_mender.taps import StateKey
+from mamba_mender.taps.find_places import find_places
 
 
 @pytest.fixture
@@ -26,11 +29,16 @@ def tiny():
     labels = model(healthy).argmax(1)
     config = GuardConfig(alpha=0.1, evidence=1.0)
     guard = StateGuard.calibrate(model, healthy[:200], healthy[200:], labels=labels[:200], config=config)
+    return model, in_double(guard)
+
+
+def in_double(guard):
+    """The same guard with its laws in float64."""
     laws = {
         key: SiteLaw.of_tensors({n: t.double() if t.is_floating_point() else t for n, t in law.tensors().items()})
         for key, law in guard.laws.items()
     }
-    return model, replace(guard, laws=laws)
+    return replace(guard, laws=laws)
 
 
 def run(model, images, size=50):
@@ -77,27 +85,23 @@ def test_a_noisy_stream_is_repaired(guarded, trained, test_set):
 
 
 def test_a_shift_of_known_moments_is_undone(guard, trained, test_set):
-    """Each channel of the embedding is scaled and moved; the guard puts the moments back and the answers return."""
+    """Each channel of a state is scaled and moved; in float64 the guard puts the moments back to float precision."""
     images, labels, _ = test_set
-    scale, offset = 0.5 + torch.rand(24), torch.randn(24)
-    config = {"evidence": 0.0, "shrinkage": 1e-6, "repair": "whiten"}
-    guarded = guard.at(["embedding"]).with_config(**config)(trained)
+    model = copy.deepcopy(trained).double()
+    config = replace(guard.config, evidence=0.0, shrinkage=1e-12, repair="whiten", mend_faults=False)
+    guarded = replace(in_double(guard), card={}, config=config, faults={}).at(["0.h"])(model)
     guarded.keep_states = True
-    hook = next(m for m in trained.modules() if type(m).__name__ == "StatePoint" and m.state == "h")
-    handle = hook.register_forward_hook(lambda _m, _i, out: out * scale + offset)
-    try:
-        broken = right(run(trained, images, 400), labels)
-        healed = right(run(guarded, images, 400), labels)
-    finally:
-        handle.remove()
-    law = guard.laws["embedding"]
-    report = guarded.last.reports["embedding"]
-    assert len(report.before) > 350
-    found = law_of(report.after.double(), law.modes)
-    target = report.realignment.target
-    assert wasserstein(found, target, law.modes, 4) < 1e-2 * wasserstein(
-        law_of(report.before.double(), law.modes), target, law.modes, 4
+    scale, offset = (0.2 + 3 * torch.rand(24)).double(), 4 * torch.randn(24).double()
+    point = find_places(model).points[StateKey(0, "h")].module
+    point.register_forward_hook(lambda _module, _inputs, out: out * scale + offset)
+    broken, healed = right(run(model, images.double(), 400), labels), right(run(guarded, images.double(), 400), labels)
+    law, report = guarded.guards()["0.h"].law, guarded.last.reports["0.h"]
+    assert len(report.before) == 359
+    before, after = (
+        wasserstein(law_of(states, law.modes), report.realignment.target, law.modes, 4)
+        for states in (report.before, report.after)
     )
+    assert after < 1e-6 * before
     assert broken < 0.8 * healed
     assert healed > 0.9
 
@@ -208,30 +212,27 @@ def test_gradients_flow_through_the_statistics(tiny):
         assert slope == pytest.approx(gradient[place].item(), rel=1e-2, abs=1e-5)
 
 
-def test_an_attack_that_ignores_the_statistics_is_weaker(shifted, test_set, monkeypatch):
-    """Steps along the gradient through the statistics raise the loss more than steps with them held constant."""
+def test_an_attack_that_ignores_the_guard_or_its_statistics_is_weaker(shifted, trained, test_set, monkeypatch):
+    """A small step along the sign of the gradient: first the whole one, then with statistics or guard left out."""
     labels, noisy = test_set[1][250:350], test_set[2][250:350]
 
     def loss_at(x):
         with shifted.held():
             return F.cross_entropy(shifted(x), labels)
 
-    def attack():
-        x = noisy.clone()
-        for _ in range(3):
-            x.requires_grad_()
-            (gradient,) = torch.autograd.grad(loss_at(x), x)
-            x = x.detach() + 0.15 * gradient.sign()
+    def gain(loss):
+        leaf = noisy.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(leaf), leaf)
         with torch.no_grad():
-            return loss_at(x).item()
+            return (loss_at(noisy + 0.003 * gradient.sign()) - loss_at(noisy)).item()
 
-    strong = attack()
+    adaptive = gain(loss_at)
+    bare = gain(lambda x: F.cross_entropy(trained(x), labels))
     with monkeypatch.context() as patch:
         patch.setattr(site_guard, "law_of", lambda states, modes: law_of(states.detach(), modes))
-        weak = attack()
-    with torch.no_grad():
-        before = loss_at(noisy).item()
-    assert strong > weak > before
+        constant = gain(loss_at)
+    assert adaptive > constant > 0
+    assert adaptive > 1.2 * bare
 
 
 def test_faults_in_the_states_are_found_and_mended(guarded, trained, test_set):

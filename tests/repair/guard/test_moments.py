@@ -86,7 +86,8 @@ def test_what_never_arrives_is_refused(draw_modes, draw_law, monkeypatch):
         )
 
 
-def test_in_double_leaves_the_graph():
-    law = in_double(Law(torch.ones(1, 1, requires_grad=True), torch.ones(1, 1, 1)))
+def test_in_double_leaves_the_graph_and_is_symmetric():
+    law = in_double(Law(torch.ones(1, 2, requires_grad=True), torch.tensor([[[1.0, 0.5], [0.25, 1.0]]])))
+    assert law.scatter[0].tolist() == [[1, 0.375], [0.375, 1]]
     assert law.mean.dtype == law.scatter.dtype == torch.float64
     assert not law.mean.requires_grad

@@ -4,6 +4,7 @@ import torch
 from mamba_mender.repair.guard import GuardConfig
 from mamba_mender.repair.guard.alignment import regular, transport_maps, whitening_maps
 from mamba_mender.repair.guard.law import Law, Modes
+from mamba_mender.repair.guard.moments import in_double
 from mamba_mender.repair.guard.passage import Realignment, SiteReport
 from mamba_mender.repair.guard.site_theory import site_theory
 
@@ -13,14 +14,14 @@ def measure(guard):
     """Measure a site whose states have a known law that is moved by maps of a kind."""
     law = guard.laws["0.h"]
     modes = Modes(law.modes.basis.double(), law.modes.edges)
-    target = regular(law.law(), 0.02)
+    target = in_double(regular(law.law(), 0.02))
     draws = torch.Generator().manual_seed(0)
     factor = torch.eye(24, dtype=torch.float64) + 0.05 * torch.randn(24, 24, dtype=torch.float64, generator=draws)
-    source = Law(target.mean.double() + 1, factor @ target.scatter.double() @ factor.mT)
+    source = Law(target.mean + 1, factor @ target.scatter @ factor.mT)
     states = source.mean + torch.randn(400, 4, 24, dtype=torch.float64, generator=draws)
 
     def run(make, strength=1.0, **settings):
-        maps = make(source.scatter, target.scatter.double())
+        maps = make(source.scatter, target.scatter)
         report = SiteReport(torch.ones(400), torch.ones(3, 400), torch.zeros(400))
         report.realignment = Realignment(source, target, maps, strength, decomposed=True)
         report.before, report.after = states.float(), states.float()

@@ -181,8 +181,9 @@ def test_a_repair_is_drawn_by_site_and_by_answer(repair):
 
 def test_the_theory_is_drawn_beside_what_is_measured(theory):
     figure = draw(plot(theory))
-    bars = panel(figure, "Distance from the healthy law, g = 0.5").patches
-    assert [bar.get_height() for bar in bars] == [10, 10, 10, 5.1, 5.1, 5.1]
+    distance = panel(figure, "Distance from the healthy law, g = 0.5")
+    assert [list(line.get_ydata()) for line in distance.lines[:3]] == [[10] * 3, [5.1] * 3, [5.0, 5.0]]
+    assert [text.get_text() for text in distance.texts] == ["0.51 of it"] * 3
     energy = panel(figure, "Energy over repeated repairs")
     assert energy.lines[0].get_ydata() == pytest.approx(energy.lines[-1].get_ydata())
     moments = panel(figure, "Running moments after a fixed shift")

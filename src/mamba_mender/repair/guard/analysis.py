@@ -1,7 +1,7 @@
 """A guard followed along a stream: health, correlations, plasticity, homeostasis, metaplasticity, energy."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,7 +148,7 @@ def analyse_guard(
         UserError: the stream is empty, or has more samples than labels.
     """
     found = GuardAnalysis(config=guarded.config.to_dict(), sites={key: SiteSeries() for key in guarded.guards()})
-    total = len(stream) if isinstance(stream, list | tuple | Tensor) else 0
+    total = len(stream) if isinstance(stream, Sized) else 0
     with torch.no_grad(), keeping_states(guarded), ProgressLine(max(total, 1), label="analyse", shown=progress) as line:
         for number, inputs in enumerate(stream, 1):
             start = sum(found.samples)

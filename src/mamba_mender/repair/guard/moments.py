@@ -13,8 +13,9 @@ MOST_STEPS = 10_000
 
 
 def in_double(law: Law) -> Law:
-    """Write the moments of a law in float64, without their graph."""
-    return Law(law.mean.detach().double(), law.scatter.detach().double())
+    """Write the moments of a law in float64, without their graph, the covariances symmetric to the last digit."""
+    scatter = law.scatter.detach().double()
+    return Law(law.mean.detach().double(), (scatter + scatter.mT) / 2)
 
 
 def raw_moments(law: Law, modes: Modes) -> Tensor:

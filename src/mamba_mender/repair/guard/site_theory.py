@@ -9,7 +9,6 @@ from torch import Tensor
 from mamba_mender.repair.guard.alignment import operator_norm, transport_maps
 from mamba_mender.repair.guard.config import GuardConfig
 from mamba_mender.repair.guard.law import Law, Modes, law_of, wasserstein
-from mamba_mender.repair.guard.matrix_power import matrix_power, shrink
 from mamba_mender.repair.guard.moments import convergence_bound, convergence_steps, in_double, moved_law
 from mamba_mender.repair.guard.passage import SiteReport
 from mamba_mender.repair.guard.site_law import SiteLaw
@@ -39,7 +38,8 @@ class SiteTheory:
     steps, steps_bound: until the running moments are within the tolerance of a fixed shift, and the bound on them,
         log(tolerance) / log(1 - rate); infinite where nothing is learned, and written as None.
     errors: of the running moments before the first of these steps and after each.
-    kurtosis: mean excess kurtosis of the flagged states' whitened coefficients; 0 for a Gaussian law.
+    kurtosis: mean excess kurtosis of the flagged states along the principal directions of each band; 0 for a Gaussian
+        law.
     mix_moved: total variation between the classes that the target is of and those of healthy data.
     """
 
@@ -137,9 +137,11 @@ def _energies(source: Law, target: Law, strength: float, modes: Modes, tokens: i
 
 
 def _kurtosis(states: Tensor, own: Law, modes: Modes) -> float:
-    """Measure the mean excess kurtosis of the coefficients along the principal directions, band by band."""
-    white = matrix_power(shrink(own.scatter, RIDGE), -0.5)
-    values = [
-        (c @ w).flatten(0, 1).pow(4).mean(0) - 3 for c, w in zip(modes.split(states - own.mean), white, strict=True)
-    ]
-    return float(torch.stack(values).mean())
+    """Measure the mean excess kurtosis along the principal directions; those without spread are left out."""
+    fourth = []
+    for band, vectors in zip(modes.split(states - own.mean), torch.linalg.eigh(own.scatter).eigenvectors, strict=True):
+        flat = (band @ vectors).flatten(0, 1)
+        second = flat.square().mean(0)
+        spread = second > RIDGE * second.max()
+        fourth.append(flat[:, spread].pow(4).mean(0) / second[spread].square() - 3)
+    return float(torch.cat(fourth).mean().nan_to_num())

@@ -36,16 +36,16 @@ def _(result: GuardAnalysis) -> Figure:
             {"mean health": result.health, "health score": result.score, "share unhealthy": result.unhealthy},
             "Health of the samples",
             "",
-            limits=(-0.03, 1.03),
+            limits=(-0.03, 1.3),
         )
         if any(value is not None for value in result.accuracy):
             right = {"guarded": _percent(result.accuracy), "model alone": _percent(result.base)}
             _lines(next(axes), seen, right, "Right answers", "%", colours=(EASY, BASE))
         else:
             moved = {"flagged and moved": result.moved, "of the unhealthy": result.repaired}
-            _lines(next(axes), seen, moved, "Share repaired", "", limits=(-0.03, 1.03))
+            _lines(next(axes), seen, moved, "Share repaired", "", limits=(-0.03, 1.3))
         bars = {"bar, p-value": result.bar, "share moved": result.moved}
-        _lines(next(axes), seen, bars, "What is flagged", "", limits=(-0.03, 1.03))
+        _lines(next(axes), seen, bars, "What is flagged", "", limits=(-0.03, 1.3))
         _sites(next(axes), seen, result, "health", "Health by site", "mean health", limits=(-0.03, 1.03))
         _sites(next(axes), seen, result, "hebbian", "Hebbian correlation", "strength", limits=(0, None))
         _change(figure, next(axes), seen, result)
@@ -89,9 +89,8 @@ def _(result: RepairAnalysis) -> Figure:
             values = [_number(getattr(site, what)) for site in result.sites.values()]
             distance.plot(places, values, linestyle="", color=colour, marker=marker, label=what)
         distance.set(title="Distance from the healthy law", ylabel="W2", xlabel="site")
-        distance.set_ylim(bottom=0)
-        distance.margins(x=0.2)
-        distance.legend()
+        _wide(distance, [getattr(s, w) for s in result.sites.values() for w in ("before", "after") if s.samples])
+        distance.legend(loc="upper left")
         sites = result.sites.values()
         health.plot(places, [site.health for site in sites], color=EASY, marker="o", label="mean health")
         health.plot(places, [site.flagged for site in sites], color=HARD, marker="^", label="share unhealthy")
@@ -146,16 +145,37 @@ def _(result: GuardTheory) -> Figure:
 
 def _distances(axis: Axes, names: Sequence[str], result: GuardTheory) -> None:
     """Draw the distance before and after a repair, and what is proved of it."""
-    for shift, (what, colour) in enumerate({"before": HARD, "after": EASY}.items()):
-        values = [getattr(site, what) for site in result.sites.values()]
-        axis.bar(np.arange(len(names)) + 0.36 * (shift - 0.5), values, width=0.34, color=colour, label=what)
-    for place, site in enumerate(result.sites.values()):
+    sites = list(result.sites.values())
+    for what, colour, marker in (("before", HARD, "o"), ("after", EASY, "D")):
+        axis.plot([getattr(s, what) for s in sites], linestyle="", color=colour, marker=marker, label=what)
+    for place, site in enumerate(sites):
         label = f"proved, {1 - result.strength:.2g} of it" if place == 0 else None
-        axis.plot([place, place + 0.36], [site.proved] * 2, color=INK, linewidth=2.4, label=label)
+        axis.plot([place - 0.15, place + 0.15], [site.proved] * 2, color=INK, linewidth=1.6, label=label)
+        axis.annotate(
+            f"{_share(site.after, site.before):.3g} of it",
+            (place, site.after),
+            (12, 8),
+            textcoords="offset points",
+            fontsize=8,
+        )
     axis.set_xticks(range(len(names)), names)
     axis.set(title=f"Distance from the healthy law, g = {result.strength:g}", xlabel="site", ylabel="W2")
-    axis.margins(y=0.15)
-    axis.legend()
+    _wide(axis, [getattr(site, what) for site in sites for what in ("before", "after", "proved")])
+    axis.legend(loc="upper left")
+
+
+def _wide(axis: Axes, values: Sequence[float]) -> None:
+    """Take a logarithmic axis for values that are far apart, with room for a legend."""
+    axis.margins(x=0.2)
+    if min(values, default=0.0) > 0 and max(values) > 10 * min(values):
+        axis.set_yscale("log")
+        axis.set_ylim(min(values) / 2, max(values) * 8)
+    else:
+        axis.set_ylim(0, 1.4 * max(values, default=1.0) or 1.0)
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole > 0 else 0.0
 
 
 def _bounds(axis: Axes, result: GuardTheory) -> None:
@@ -205,7 +225,7 @@ def _lines(
         axis.plot(seen, _gaps(values), color=colour, linestyle=dash, label=name)
     axis.set(title=title, ylabel=label)
     axis.set_ylim(*limits)
-    axis.legend()
+    axis.legend(loc="upper left" if limits[1] else "best", ncols=3 if limits[1] else 1, fontsize=8)
 
 
 def _sites(
@@ -224,7 +244,7 @@ def _sites(
         axis.plot(seen, _gaps(getattr(site, name), log=log), color=colour, label=_short(key), marker=".", markersize=3)
     axis.set(title=title, ylabel=label, xlim=axis.get_xlim() if len(seen) == 1 else (0, seen[-1] * 1.02))
     _scale(axis, [getattr(site, name) for site in result.sites.values()], log=log, limits=limits)
-    axis.legend(ncols=2, fontsize=8)
+    axis.legend(ncols=3, fontsize=8)
 
 
 def _around(
@@ -242,7 +262,7 @@ def _around(
     axis.plot([], [], color=INK, label="after")
     axis.set(title=title, ylabel=label, xlim=axis.get_xlim() if len(seen) == 1 else (0, seen[-1] * 1.02))
     _scale(axis, series, log=log, limits=(0, None))
-    axis.legend(ncols=2, fontsize=8)
+    axis.legend(ncols=3, fontsize=8)
 
 
 def _scale(axis: Axes, series: Sequence[Series], *, log: bool, limits: tuple[float | None, float | None]) -> None:
@@ -253,7 +273,8 @@ def _scale(axis: Axes, series: Sequence[Series], *, log: bool, limits: tuple[flo
     elif log and max(values) > 0:
         axis.set_yscale("log")
     else:
-        axis.set_ylim(*limits)
+        low, high = limits
+        axis.set_ylim(low, 1.35 * max(values) or 1.0 if high is None else high)  # room for the legend
 
 
 def _change(figure: Figure, axis: Axes, seen: Sequence[int], result: GuardAnalysis) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
 
 from mamba_mender.repair.guard.health import WEIGHTS, site_weights
 from mamba_mender.repair.guard.passage import Passage
@@ -34,13 +33,10 @@ def state_health_score(passage: Passage, laws: Mapping[str, SiteLaw], *, alpha: 
     if not passage.reports:
         raise ValueError("state_health_score: the pass reached no site; give the `last` of a model that has run.")
     weights = site_weights(len(passage.weights))
-    worst: Tensor | None = None
+    found = []
     for weight, (key, report) in zip(weights, passage.reports.items(), strict=False):
         count = laws[key].gauge.scores.shape[1] + 1
         reach = (alpha - len(weights) / count) * count * weight * max(WEIGHTS)  # 1 / the least health
-        scaled = report.health if reach <= 1 else ((reach * report.health - 1) / (reach - 1)).clamp(0, 1)
-        worst = scaled if worst is None else torch.minimum(worst, scaled)
-    assert worst is not None
-    for counts in passage.faults.values():
-        worst = torch.minimum(worst, (1 / (1 + counts)).to(worst.dtype))
-    return float(worst.double().mean())
+        found.append(report.health if reach <= 1 else ((reach * report.health - 1) / (reach - 1)).clamp(0, 1))
+    found += [1 / (1 + counts) for counts in passage.faults.values()]
+    return float(torch.stack([each.double() for each in found]).amin(0).mean())
