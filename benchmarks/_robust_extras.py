@@ -13,7 +13,7 @@ from mamba_mender._files import write_atomic
 from mamba_mender.data import ImageData
 from mamba_mender.repair.guard.calibrate import watch
 from mamba_mender.repair.guard.fault_mending import fault_scores
-from mamba_mender.stress.attacks import masking_checks
+from mamba_mender.stress.attacks import Attack, masking_checks
 from mamba_mender.stress.faults import detection_auc, state_fault
 
 IMAGES, CHECKED = 2000, 100
@@ -32,7 +32,8 @@ def extras_of(seed: int, data: ImageData, out: Path) -> dict[str, Any]:
     found["masking"] = []
     for name, model in models.items():
         guarded_reset(model)
-        report = masking_checks(model, chosen.images, chosen.labels, eps=EPS)
+        source = None if name == "none" else base
+        report = masking_checks(model, chosen.images, chosen.labels, Attack("pgd", eps=EPS), source=source)
         rows = [{"check": c.name, "passed": c.passed, "sentence": c.sentence} for c in report.checks]
         found["masking"].append({"seed": seed, "model": name, "trusted": report.trusted, "checks": rows})
     write_atomic(path, json.dumps(found, indent=1).encode())

@@ -86,7 +86,7 @@ def table(results: Sequence[StressResult]) -> list[dict[str, Any]]:
         cell = result.cell
         what = cell.perturbation
         pick = (cell.model, what.family, what.name, what.level)
-        how = {"order": cell.order, "batch_size": cell.batch_size}
+        how = {"order": cell.order, "batch_size": cell.batch_size, "count": cell.count, "warmup": cell.warmup}
         values = answers(results, *pick, **how)
         found = bootstrap_interval(values)
         rows.append(
@@ -206,7 +206,7 @@ def drift(streams: Sequence[StressResult]) -> dict[str, list[float]]:
         rows = [
             [100 * part.mean for part in cell.segments(STRETCH)]
             for result in streams
-            for cell in result.find_all(model, order="drifting")
+            for cell in result.find_all(model, "noise", order="drifting")
         ]
         if rows:
             lines[model] = np.mean(rows, axis=0).round(2).tolist()

@@ -1,5 +1,6 @@
 """Bases that are trained on with their guard, and what a training step with it costs."""
 
+from copy import deepcopy
 from pathlib import Path
 
 from _robust_base import AUGMENT
@@ -27,5 +28,5 @@ def train_on(seed: int, base: nn.Module, data: ImageData, folder: Path) -> tuple
             evaluate_every=453,
             seed=seed,
         )
-        train_guarded(base, data, config=config, out=folder, resume=True, augment=AUGMENT)
+        train_guarded(deepcopy(base), data, config=config, out=folder, resume=True, augment=AUGMENT)
     return load_model(weights).eval(), StateGuard.load(guard)

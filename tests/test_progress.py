@@ -2,8 +2,8 @@ import io
 
 from rich.console import Console
 
+from mamba_mender import _progress as progress
 from mamba_mender._progress import ProgressLine
-from mamba_mender.training import progress
 
 
 def drawn(monkeypatch, *, patience, terminal=True, shown=True):

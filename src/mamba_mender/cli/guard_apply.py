@@ -121,15 +121,16 @@ def by_part(parts: dict[str, dict[str, Any]]) -> Table:
     """Lay out what each part of the schedule gave."""
     from mamba_mender._interval import Interval
 
-    table = Table(title="Right answers, with 95 % intervals", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("", "images", "bare, %", "guarded, %", "to right", "to wrong", "health", "unhealthy"):
+    counts = " or ".join(str(count) for count in sorted({found["images"] for found in parts.values()}))
+    table = Table(
+        title=f"Right answers of {counts} images, with 95 % intervals", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    for name in ("", "bare, %", "guarded, %", "flips", "health", "unhealthy"):
         table.add_column(name, no_wrap=True)
     for title, found in parts.items():
         spans = [f"{Interval(**found[name])}".replace(" %", "") for name in ("bare", "guarded")]
-        flips = [f"+{found['to_right']}", f"-{found['to_wrong']}"]
-        table.add_row(
-            title, str(found["images"]), *spans, *flips, f"{found['health']:.2f}", f"{100 * found['unhealthy']:.1f} %"
-        )
+        flips = f"+{found['to_right']} -{found['to_wrong']}"
+        table.add_row(title, *spans, flips, f"{found['health']:.2f}", f"{100 * found['unhealthy']:.1f} %")
     return table
 
 

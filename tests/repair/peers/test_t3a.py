@@ -48,6 +48,13 @@ def test_before_any_image_the_prototypes_are_the_heads_rows(vim, pixels):
     torch.testing.assert_close(logits, vim[1].forward_features(vim[0](pixels(5))).mean(1) @ rows.T)
 
 
+def test_the_heads_rows_count_with_the_entropy_that_the_head_gives_them(vim):
+    head = vim[1].head
+    head.bias.data.normal_(std=2)
+    logits = head.weight @ head.weight.T + head.bias
+    torch.testing.assert_close(t3a(vim)._entropies, torch.distributions.Categorical(logits=logits).entropy())
+
+
 @given(
     seed=st.integers(0, 999),
     count=st.integers(1, 4),

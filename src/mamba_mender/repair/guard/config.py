@@ -29,7 +29,8 @@ class GuardConfig:
     hebbian: restore correlations; without it each channel's mean and scale alone.
     plasticity: learn along the stream; without it each batch stands alone.
     homeostasis: restore means and overall activity; without it the correlations alone.
-    metaplasticity: set the learning rate from health and its history; without it the rate is fixed.
+    metaplasticity: set the learning rate from how much unhealthy samples surprise, now and before; without it the rate
+        is fixed.
     potentiation, depression: share of the learning rate with which activity that rises, or falls, is learned.
     mend_faults: replace single entries that no healthy state can have by what the others make likely.
     """

@@ -1,6 +1,6 @@
 """A model whose states are guarded while it runs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mamba_mender.repair.guard.config import GuardConfig
 from mamba_mender.repair.guard.fault_watch import FaultLaw, FaultWatch
-from mamba_mender.repair.guard.health import site_weights
+from mamba_mender.repair.guard.health import WEIGHTS, false_alarm_weights
 from mamba_mender.repair.guard.passage import Passage
 from mamba_mender.repair.guard.site_guard import SiteGuard
 from mamba_mender.repair.guard.site_law import SiteLaw
@@ -55,20 +55,25 @@ class GuardedModel(nn.Module):
         self.watches = nn.ModuleDict({_escape(key): FaultWatch(law) for key, law in faults.items()})
         self.vigilance = Vigilance(config.alpha)
         self.drift = next(iter(laws.values())).drift() if laws else None
+        self._weights: tuple[list[float], Sequence[float]] = ([], WEIGHTS)
+        if laws:
+            first = next(iter(laws.values()))
+            count = first.gauge.scores.shape[1]
+            self._weights = false_alarm_weights(len(laws), count, config.alpha - first.rarity(len(laws)))
         self.softness = 0.0
         self.keep_states = False
         self.last: Passage | None = None
         self.last_health: Tensor | None = None
         self._held = False
+        self.register_load_state_dict_post_hook(_forget_maps)
         site_places(model, [*laws, *faults])  # refuses sites that are not there
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model on its own arguments; gives what it gives."""
         refuse_compiled("GuardedModel", self.model)
         places = site_places(self.model, [_unescape(key) for key in (*self.sites, *self.watches)])
-        passage = Passage(
-            site_weights(len(self.sites)), self.vigilance, self.drift, self._held, self.softness, self.keep_states
-        )
+        passage = Passage(self._weights[0], self.vigilance, self.drift, self._held, self.softness, self.keep_states)
+        passage.measure_weights = self._weights[1]
         with listen(_GuardTap(self, places, passage), places.spots()):
             out = self.model(*args, **kwargs)
         if not self._held and self.config.mode == "running":
@@ -119,13 +124,17 @@ class GuardedModel(nn.Module):
         """Give a smooth stand-in for gradient attacks: it shares the model and the memories, its gate is a sigmoid."""
         twin = GuardedModel(self.model, {}, self.config)
         twin.sites, twin.watches, twin.softness = self.sites, self.watches, softness
-        twin.vigilance, twin.drift = self.vigilance, self.drift
+        twin.vigilance, twin.drift, twin._weights = self.vigilance, self.drift, self._weights
         twin._held = True
         return twin.train(self.training)
 
     def guards(self) -> dict[str, SiteGuard]:
         """List the sites by key."""
         return {_unescape(key): site for key, site in self.sites.items() if isinstance(site, SiteGuard)}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the last pass: it may hold a graph, which cannot be copied."""
+        return self.__dict__ | {"last": None, "last_health": None}
 
     def extra_repr(self) -> str:
         changed = {k: v for k, v in self.config.to_dict().items() if v != GuardConfig().to_dict()[k]}
@@ -179,6 +188,12 @@ def _least(health: list[Tensor]) -> Tensor | None:
     for other in health[1:]:
         out = out.minimum(other)
     return out.detach()
+
+
+def _forget_maps(guarded: nn.Module, _keys: Any) -> None:
+    for module in guarded.modules():
+        if isinstance(module, SiteGuard):
+            module.forget_maps()
 
 
 def _escape(key: str) -> str:

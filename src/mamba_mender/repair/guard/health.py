@@ -27,7 +27,7 @@ class Gauge:
     activity: logarithm of the healthy root mean square of each channel, (channels,).
     directions: leading directions of the healthy channels, whitened, (channels, rank).
     correlation: healthy mean correlation along them within a sample, (rank, rank).
-    scores: of a calibration split that nothing else was fitted to, ascending, (measures, samples).
+    scores: of a calibration split that none of the above was fitted to, ascending, (measures, samples).
     distances: the first measure of the same samples, in their own order, (samples,).
     kinds: what each of them seems to show, (samples,).
     """
@@ -183,6 +183,30 @@ def site_weights(sites: int) -> list[float]:
         ([0.5, 0.25, 0.25], [1.0])
     """
     return [1.0] if sites == 1 else [0.5] + [0.5 / (sites - 1)] * (sites - 1)
+
+
+def false_alarm_weights(sites: int, count: int, alpha: float) -> tuple[list[float], Sequence[float]]:
+    """Share out the false alarms over sites and measures, so that some sample can be flagged at all.
+
+    The least p-value is 1 / (count + 1). Where even that, over the largest weight, is above alpha, because too few
+    samples were held out, all weight goes to the distance at the first site.
+
+    Args:
+        sites: number of sites.
+        count: held-out samples.
+        alpha: what the weights share.
+
+    Returns:
+        Weights of the sites, and of the measures at each.
+
+    Example:
+        >>> false_alarm_weights(2, 1000, 0.03), false_alarm_weights(2, 50, 0.03)
+        (([0.5, 0.5], (0.5, 0.25, 0.25)), ([1.0, 0.0], (1.0, 0.0, 0.0)))
+    """
+    weights = site_weights(sites)
+    if 1 / ((count + 1) * weights[0] * WEIGHTS[0]) <= alpha:
+        return weights, WEIGHTS
+    return [1.0] + [0.0] * (sites - 1), (1.0, 0.0, 0.0)
 
 
 def health_of_p(p: Tensor, alpha: float) -> Tensor:

@@ -87,8 +87,8 @@ def learn(memory: Memory | None, seen: Law, count: int, *, modes: Modes, config:
         >>> first.rate, second.rate, second.memory.law.mean.item()
         (1.0, 0.25, 0.25)
 
-    Source: Hebb, The Organization of Behavior (1949); a sliding threshold as in Bienenstock, Cooper & Munro (1982);
-        two thresholds as in Artola, Broecher & Singer (1990).
+    Source: Hebb, The Organization of Behavior (1949); a threshold that slides with what was seen, as in Bienenstock,
+        Cooper & Munro (1982).
     """
     if memory is None:
         return Learning(Memory(seen, float(count)), 1.0, 1.0, seen.scatter.new_zeros(len(seen.scatter)))

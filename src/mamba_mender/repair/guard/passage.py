@@ -1,11 +1,13 @@
 """One forward pass through all sites of a guarded model: what passes from site to site, and what each reports."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from mamba_mender.repair.guard.contents import Composition
 from mamba_mender.repair.guard.drift import StreamDrift
+from mamba_mender.repair.guard.health import WEIGHTS
 from mamba_mender.repair.guard.law import Law
 from mamba_mender.repair.guard.memory import Learning
 from mamba_mender.repair.guard.vigilance import Vigilance
@@ -55,6 +57,7 @@ class Passage:
     """What sites share in one forward pass.
 
     weights: share of the false alarms of each site, in order.
+    measure_weights: of each measure at a site.
     vigilance: what tells a shift from false alarms.
     drift: what tells a shift of the whole stream by its mean; None where classes are not told apart.
     held: leave the memories as they are.
@@ -85,5 +88,6 @@ class Passage:
     flagged: Tensor | None = None
     gate: Tensor | None = None
     composition: Composition | None = None
+    measure_weights: Sequence[float] = WEIGHTS
     reports: dict[str, SiteReport] = field(default_factory=dict)
     faults: dict[str, Tensor] = field(default_factory=dict)

@@ -8,7 +8,6 @@ from mamba_mender.repair.guard.config import GuardConfig
 from mamba_mender.repair.guard.contents import fit_composition
 from mamba_mender.repair.guard.fault_mending import find_faults, mend_faults
 from mamba_mender.repair.guard.health import (
-    WEIGHTS,
     combine_p,
     conformal_p,
     conformal_p_by_kind,
@@ -102,6 +101,13 @@ class SiteGuard(nn.Module):
         if passage.bar <= self.config.alpha and not passage.vigilance.is_shifted(first, alarmed):
             return given
         chosen = states[flagged]
+        whole = chosen.isfinite().all(-1).all(-1)  # what is not finite is neither learned from nor moved
+        if not bool(whole.all()):
+            flagged = flagged.clone()
+            flagged[flagged.clone()] = whole
+            chosen = states[flagged]
+            if not len(chosen):
+                return given
         healed = self._repair(chosen, law, passage, report)
         if passage.keep:
             report.before, report.after = chosen.detach(), healed.detach()
@@ -115,11 +121,12 @@ class SiteGuard(nn.Module):
     def _judge(self, states: Tensor, faults: Tensor, law: SiteLaw, passage: Passage) -> SiteReport:
         """Measure the health of each sample, and flag the unhealthy ones."""
         gauge, weight = law.gauge, passage.weights[len(passage.reports)]
-        rare = len(passage.weights) / (gauge.scores.shape[1] + 1)  # healthy samples out of range at any site, at most
+        rare = law.rarity(len(passage.weights))  # healthy samples out of range at any site, at most
         alpha = max(self.config.alpha - rare, 0.0)
         scores = nonconformity(states.nan_to_num(), gauge, law.modes)
         p = conformal_p(scores, gauge.scores)
-        combined = combine_p(p, [weight * w for w in WEIGHTS])
+        weights = [weight * w for w in passage.measure_weights]
+        combined = combine_p(p, weights)
         health = torch.where(faults > 0, 1 / (1 + faults), health_of_p(combined, alpha))
         alarmed = combined <= alpha
         if passage.first is None:
@@ -134,7 +141,7 @@ class SiteGuard(nn.Module):
             assert passage.alarmed is not None
             passage.flagged, passage.alarmed = passage.flagged | alarmed, passage.alarmed | alarmed
         if passage.softness:
-            bars = torch.stack([s.quantile(1 - alpha * weight * w) for s, w in zip(gauge.scores, WEIGHTS, strict=True)])
+            bars = torch.stack([s.quantile(1 - alpha * w) for s, w in zip(gauge.scores, weights, strict=True)])
             width = passage.softness * gauge.scores.std(1)
             soft = torch.sigmoid((scores - bars[:, None]) / width[:, None]).amax(0)
             passage.gate = soft if passage.gate is None else torch.maximum(passage.gate, soft)

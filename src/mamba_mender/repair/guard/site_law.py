@@ -51,6 +51,13 @@ class SiteLaw:
         variance = (self.within.diagonal(dim1=-2, dim2=-1) * weight[:, None]).sum(0) / weight.sum()
         return Contents(self.means, self.mix, self.empty, variance.sqrt())
 
+    def rarity(self, sites: int) -> float:
+        """Bound how often a healthy sample has an entry out of range at any of so many sites.
+
+        Each time it would be the farthest of all the healthy samples behind the law, four times over.
+        """
+        return sites / (self.samples + self.gauge.scores.shape[1] + 1)
+
     @property
     def faults(self) -> FaultLaw:
         """What tells a fault here."""

@@ -19,7 +19,7 @@ from mamba_mender.data import ImageSet, Normalise
 from mamba_mender.repair.guard.calibrate import Inputs, measure_laws
 from mamba_mender.repair.guard.config import GuardConfig
 from mamba_mender.repair.guard.fault_watch import FaultLaw
-from mamba_mender.repair.guard.guarded_model import GuardedModel
+from mamba_mender.repair.guard.guarded_model import GuardedModel, site_places
 from mamba_mender.repair.guard.site_law import SiteLaw
 from mamba_mender.taps.find_places import find_places
 
@@ -88,7 +88,7 @@ class StateGuard:
             UserError: too few samples, mean and std are missing, or the model predicts none right.
             ValueError: the model has no such state.
         """
-        keys = default_sites(model) if sites is None else list(sites)
+        keys = default_sites(model) if sites is None else in_order(model, sites)
         device = next(model.parameters(), torch.empty(0)).device
         if isinstance(healthy, Tensor):
             fit = _of_tensor(healthy, labels, count, batch_size, device)
@@ -226,6 +226,19 @@ def default_sites(model: nn.Module) -> list[str]:
         chosen = {round(n * (len(half) - 1) / (most - 1)) for n in range(most)}
         half = [key for n, key in enumerate(half) if n in chosen]
     return [str(key) for key in [*(key for key in keys if key.block < 0), *half]]
+
+
+def in_order(model: nn.Module, sites: Sequence[str]) -> list[str]:
+    """Put sites into the model's order, each once.
+
+    Raises:
+        ValueError: there are none, or the model has no such state.
+    """
+    if not sites:
+        raise ValueError("StateGuard: sites must name at least one state.")
+    points = list(site_places(model, sites).points)
+    order = {str(key): (key.block, "xcszyh".index(key.state)) for key in points}
+    return sorted(order, key=lambda key: order[key])
 
 
 def model_hash(model: nn.Module) -> str:

@@ -61,7 +61,8 @@ class Vigilance(nn.Module):
         """Look back on these samples from now on."""
         newest = self._with(p, flagged)
         self.history.fill_(math.nan)
-        self.history[:, : newest.shape[1]] = newest
+        kept = newest[:, -SPAN:]
+        self.history[:, : kept.shape[1]] = kept
 
     def reset(self) -> None:
         """Forget the stream."""
@@ -71,4 +72,4 @@ class Vigilance(nn.Module):
         """Put p-values and flags of new samples behind the old ones, and keep the newest, (2, up to 200)."""
         new = torch.stack([p.to(self.history), flagged.to(self.history)])
         old = self.history[:, ~self.history[0].isnan()]
-        return torch.cat([old, new], 1)[:, -max(SPAN, 1) :]
+        return torch.cat([old, new], 1)[:, -max(SPAN, new.shape[1]) :]
