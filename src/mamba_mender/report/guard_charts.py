@@ -12,6 +12,7 @@ from mamba_mender.report.palette import GRID, MUTED, style
 
 COLOURS = ("#2f7fc1", "#109a72", "#dd9a1d", "#d9622b", "#b5739d", "#5b6ee1", "#a0622d", "#3aa6b9")
 AFTER = ", after"  # ends the name of what was measured after the repair, which is drawn dashed
+SHARES = ("health", "mean health", "shares of the images", "right answers")  # panels from 0 to 1
 GUARDED, BARE, SECOND = "#109a72", "#8b8f98", "#d9622b"
 
 Series = Sequence[float | None]
@@ -42,7 +43,9 @@ def stream_panels(
                 after = name.endswith(AFTER)
                 (line,) = axis.plot(ends, numbers, color=colour, linewidth=1.5, linestyle="--" if after else "-")
                 line.set_label("_" if after else name)
-            axis.set_title(title, loc="left")
+            axis.set_title(title, loc="left", pad=17 if axis is axes[0] else None)
+            if title in SHARES:
+                axis.set_ylim(-0.04, 1.06)
             axis.set_ylabel(labels.get(title, ""))
             axis.yaxis.set_major_locator(MaxNLocator(4))
             axis.margins(x=0.01)

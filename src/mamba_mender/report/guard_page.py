@@ -129,9 +129,12 @@ def _cards(told: Mapping[str, Any], phases: list[str]) -> list[Card]:
         words = f"Right with the guard; {percent(bare)} without it. Mean health {health:.2f}."
         tone = "good" if ours > bare + 0.01 else "bad" if ours < bare - 0.01 else ""
         cards.append(Card(title, percent(ours), "", words, tone))
-    last = rows[-1]
-    words = f"Mean health of the last batch ({last[0]}); the stream began with {rows[0][2]:.2f}."
-    return [*cards, Card("At the end", f"{last[2]:.2f}", "health", words)]
+    repaired = list(zip(phases, told["images"], told["repaired"], strict=True))
+    shares = {kind: [row for row in repaired if (row[0] == "clean") == kind] for kind in (True, False)}
+    found = {kind: percent(_mean(part, 2)) for kind, part in shares.items() if part}
+    words = "Share of the images whose states were moved where the stream is not clean"
+    words += f"; where it is clean, {found[True]}." if True in found else "."
+    return [*cards, Card("Repaired", found.get(False, found.get(True, "")), "", words)]
 
 
 def _mean(rows: list[Any], column: int) -> float:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 from mamba_mender._interval import Interval
@@ -10,6 +9,7 @@ from mamba_mender.data.corruptions import CORRUPTIONS
 from mamba_mender.stress import CellResult, Perturbation, StressResult
 from mamba_mender.stress.attacks import Attack
 
+LARGE = 128  # halves of 1/255, beyond which a budget is written as a number
 BASE = "none"  # the model without repair, if it is there
 GROUPS = {"noise": "Noise", "blur": "Blur", "weather": "Weather", "digital": "Digital", "extra": "Others"}
 
@@ -194,8 +194,8 @@ def name_budget(eps: float) -> str:
         >>> name_budget(8 / 255), name_budget(0.5)
         ('8/255', '0.5')
     """
-    steps = Fraction(eps * 255).limit_denominator(2)
-    return f"{float(steps):g}/255" if steps and abs(float(steps) - eps * 255) < 1e-6 else f"{eps:g}"
+    halves = round(2 * 255 * eps)
+    return f"{halves / 2:g}/255" if 0 < halves <= LARGE and abs(halves - 2 * 255 * eps) < 1e-6 else f"{eps:g}"
 
 
 def name_fault(fault: dict[str, Any]) -> str:
