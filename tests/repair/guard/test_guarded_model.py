@@ -103,7 +103,7 @@ def test_a_shift_of_known_moments_is_undone(guard, trained, test_set):
     )
     assert after < 1e-6 * before
     assert broken < 0.8 * healed
-    assert healed > 0.9
+    assert healed > 0.85
 
 
 def test_reset_makes_it_as_new(shifted, guard, trained, test_set):

@@ -12,6 +12,8 @@ from mamba_mender.repair.guard.health import (
     channel_activity,
     combine_p,
     conformal_p,
+    conformal_p_by_kind,
+    false_alarm_weights,
     health_of_p,
     inner_correlation,
     nonconformity,
@@ -119,3 +121,31 @@ def test_quantiles_are_torchs(count):
     values = torch.randn(3, count, dtype=torch.float64)
     expected = torch.quantile(values, torch.tensor(QUANTILES, dtype=torch.float64), dim=1)
     torch.testing.assert_close(torch.stack(_quantiles(values)), expected)
+
+
+def test_conformal_p_by_kind_is_valid_within_each_kind():
+    """Of two kinds, one scores ten times as high; a stream of that one alone makes no more false alarms."""
+    generator = torch.Generator().manual_seed(0)
+    rates = []
+    for _ in range(200):
+        known = torch.arange(120) % 2
+        distances = torch.rand(120, generator=generator) * (1 + 9 * known)
+        new = 10 * torch.rand(40, generator=generator)
+        p = conformal_p_by_kind(new, torch.ones(40, dtype=torch.long), distances, known)
+        rates.append((p <= 0.1).double().mean())
+    rate = torch.stack(rates).mean().item()
+    assert rate == pytest.approx(6 / 61, abs=0.015)
+    assert (conformal_p(new, distances.sort().values) <= 0.1).double().mean() > 0.15
+
+
+def test_a_kind_that_was_never_seen_is_not_strange():
+    p = conformal_p_by_kind(torch.tensor([99.0]), torch.tensor([2]), torch.ones(3), torch.tensor([0, 0, 1]))
+    assert p.tolist() == [1]
+
+
+@given(st.integers(1, 8), st.integers(1, 2000), st.floats(0.01, 0.2))
+def test_some_sample_can_be_flagged_where_any_weights_allow_it(sites, count, alpha):
+    of_sites, of_measures = false_alarm_weights(sites, count, alpha)
+    assert sum(a * b for a in of_sites for b in of_measures) == pytest.approx(1)
+    least = 1 / (count + 1) / (of_sites[0] * of_measures[0])
+    assert least <= alpha or 1 / (count + 1) > alpha

@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 
@@ -81,6 +81,7 @@ def test_wasserstein_of_numbers(m, s, n, t, tokens):
     assert found == pytest.approx((tokens * ((m - n) ** 2 + (s - t) ** 2)) ** 0.5, abs=1e-7)
 
 
+@settings(max_examples=8)
 @given(SEEDS)
 def test_wasserstein_against_the_whole_covariance(draw_modes, draw_law, seed):
     """The laws as Gaussians over all tokens and channels at once, with scipy's matrix root."""
@@ -96,6 +97,7 @@ def test_wasserstein_against_the_whole_covariance(draw_modes, draw_law, seed):
     assert wasserstein(a, b, modes, 5).item() == pytest.approx(expected, rel=1e-8)
 
 
+@settings(max_examples=8)
 @given(SEEDS)
 def test_wasserstein_is_a_distance(draw_modes, draw_law, seed):
     modes, laws = draw_modes(seed), [draw_law(seed + n) for n in (1, 2, 3)]

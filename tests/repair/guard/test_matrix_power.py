@@ -48,10 +48,10 @@ def test_roots_are_those_by_eigenvalues(draw_law, seed):
 
 
 def test_roots_hold_up_to_the_condition_number_they_claim():
-    matrix = torch.diag(torch.tensor([1e4, 1.0, 10.0], dtype=torch.float64))
+    matrix = torch.diag(torch.tensor([1e8, 1.0, 1e4], dtype=torch.float64))
     root, inverse = roots(matrix)
-    torch.testing.assert_close(root.diagonal(), matrix.diagonal().sqrt(), rtol=1e-6, atol=0)
-    torch.testing.assert_close(inverse.diagonal(), matrix.diagonal().rsqrt(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(root.diagonal(), matrix.diagonal().sqrt(), rtol=1e-5, atol=0)
+    torch.testing.assert_close(inverse.diagonal(), matrix.diagonal().rsqrt(), rtol=1e-5, atol=0)
 
 
 def test_roots_have_the_right_gradient_also_of_equal_eigenvalues():

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mamba_mender.repair.guard import GuardConfig, moments
@@ -22,6 +22,7 @@ SEEDS = st.integers(0, 999)
 FIXED = GuardConfig(horizon=90, metaplasticity=False)
 
 
+@settings(max_examples=8)
 @given(SEEDS, st.floats(0.1, 1))
 def test_the_moved_law_is_that_of_the_moved_states(draw_modes, draw_law, draw_states, seed, strength):
     modes, source, target = draw_modes(seed), draw_law(seed + 1), draw_law(seed + 2)
@@ -46,6 +47,7 @@ def test_the_error_is_one_at_the_start_and_zero_at_the_goal(draw_modes, draw_law
     assert moment_error(a, a, a, modes) == 0
 
 
+@settings(max_examples=8)
 @given(SEEDS, st.floats(0.01, 0.5))
 def test_at_a_fixed_rate_the_bound_is_the_number_of_steps(draw_modes, draw_law, seed, tolerance):
     modes, start, goal = draw_modes(seed), draw_law(seed), draw_law(seed + 1)
@@ -54,6 +56,7 @@ def test_at_a_fixed_rate_the_bound_is_the_number_of_steps(draw_modes, draw_law, 
     assert errors == pytest.approx([0.9**k for k in range(steps + 1)], rel=1e-6)
 
 
+@settings(max_examples=8)
 @given(SEEDS)
 def test_metaplasticity_is_no_slower_than_the_bound(draw_modes, draw_law, seed):
     modes, start, goal = draw_modes(seed), draw_law(seed), draw_law(seed + 1)

@@ -1,6 +1,7 @@
 """A guard as it stands, made a plain module: nothing is learned, and nothing depends on other samples."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import fields
 
 import torch
@@ -11,7 +12,7 @@ from mamba_mender.nn import StatePoint
 from mamba_mender.repair.guard.alignment import realign
 from mamba_mender.repair.guard.contents import Contents, fit_composition, nearest_class
 from mamba_mender.repair.guard.guarded_model import GuardedModel
-from mamba_mender.repair.guard.health import WEIGHTS, Gauge, nonconformity, site_weights
+from mamba_mender.repair.guard.health import Gauge, nonconformity
 from mamba_mender.repair.guard.law import Law, Modes
 from mamba_mender.repair.guard.passage import Realignment
 from mamba_mender.repair.guard.site_law import SiteLaw
@@ -56,13 +57,13 @@ def freeze_guard(guarded: GuardedModel) -> nn.Module:
     names = {module: name for name, module in frozen.named_modules()}
     flags, bar, sites = _Flags(), _bar(guarded), []
     moves = _realignments(guarded)
-    weights = site_weights(len(moves))
+    weights, measures = guarded._weights
     for (key, move), weight in zip(moves.items(), weights, strict=True):
         point = points[StateKey.parse(key)].module
         if not isinstance(point, StatePoint):
             raise UserError(f"freeze_guard: {key!r} is no state point; only models of mamba_mender can be frozen.")
         law = guarded.guards()[key].law
-        bars = _score_bars(law, weight, len(weights), guarded.config.alpha)
+        bars = _score_bars(law, [weight * w for w in measures], guarded.config.alpha - law.rarity(len(weights)))
         level = bar if not sites and bar > guarded.config.alpha else None
         sites.append(FrozenSite(point, law, bars, move, flags, level=level))
         parent, _, leaf = names[point].rpartition(".")
@@ -201,11 +202,10 @@ def _realignments(guarded: GuardedModel) -> dict[str, Realignment | None]:
     return out
 
 
-def _score_bars(law: SiteLaw, weight: float, sites: int, alpha: float) -> Tensor:
-    """Give the scores above which a sample's combined p-value is at most alpha, one a measure."""
-    scores = law.gauge.scores
-    level = max(alpha - sites / (scores.shape[1] + 1), 0.0)
-    return torch.stack([_score_bar(own, level, weight * w) for own, w in zip(scores, WEIGHTS, strict=True)])
+def _score_bars(law: SiteLaw, weights: Sequence[float], level: float) -> Tensor:
+    """Give the scores above which a sample's combined p-value is at most a level, one a measure."""
+    pairs = zip(law.gauge.scores, weights, strict=True)
+    return torch.stack([_score_bar(own, max(level, 0.0), weight) for own, weight in pairs])
 
 
 def _kind_bars(law: SiteLaw, level: float) -> Tensor:

@@ -112,7 +112,7 @@ def _(result: GuardTheory) -> Figure:
         words = [line for text in result.conditions for line in textwrap.wrap("\N{BULLET} " + text, 165)]
         depth = 0.19 * len(words) + 0.35 if words else 0
         figure = Figure(figsize=(12.6, 6.2 + depth), layout="constrained")
-        rows = figure.subfigures(2, 1, height_ratios=[6.2, depth]) if words else [figure]
+        rows: Any = figure.subfigures(2, 1, height_ratios=[6.2, depth]) if words else [figure]
         distance, energy, errors, norms = rows[0].subplots(2, 2).ravel()
         _distances(distance, names, result)
         for site, name, colour, marker in zip(sites, names, colours, MARKERS * len(sites), strict=False):

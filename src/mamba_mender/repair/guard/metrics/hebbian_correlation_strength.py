@@ -42,7 +42,7 @@ def hebbian_correlation_strength(remembered: Law, healthy: Law, modes: Modes) ->
     if size == 1:
         return 0.0
     scale = seen.diagonal(dim1=-2, dim2=-1).clamp_min(torch.finfo(torch.float64).tiny).rsqrt()
-    correlation = (scale[:, :, None] * seen * scale[:, None, :]).abs()
+    correlation = (scale[:, :, None] * seen * scale[:, None, :]).abs().clamp_max(1)  # rounding, where a channel is 0
     apart = (correlation.sum((1, 2)) - correlation.diagonal(dim1=-2, dim2=-1).sum(-1)) / (size * (size - 1))
     widths = modes.widths(1).to(apart)
     return float((apart * widths).sum() / widths.sum())

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import torch
 
-from mamba_mender.repair.guard.health import WEIGHTS, site_weights
 from mamba_mender.repair.guard.passage import Passage
 from mamba_mender.repair.guard.site_law import SiteLaw
 
@@ -32,11 +31,10 @@ def state_health_score(passage: Passage, laws: Mapping[str, SiteLaw], *, alpha: 
     """
     if not passage.reports:
         raise ValueError("state_health_score: the pass reached no site; give the `last` of a model that has run.")
-    weights = site_weights(len(passage.weights))
     found = []
-    for weight, (key, report) in zip(weights, passage.reports.items(), strict=False):
-        count = laws[key].gauge.scores.shape[1] + 1
-        reach = (alpha - len(weights) / count) * count * weight * max(WEIGHTS)  # 1 / the least health
+    for weight, (key, report) in zip(passage.weights, passage.reports.items(), strict=False):
+        law, most = laws[key], weight * max(passage.measure_weights)
+        reach = (alpha - law.rarity(len(passage.weights))) * (law.gauge.scores.shape[1] + 1) * most  # 1 / least health
         found.append(report.health if reach <= 1 else ((reach * report.health - 1) / (reach - 1)).clamp(0, 1))
     found += [1 / (1 + counts) for counts in passage.faults.values()]
     return float(torch.stack([each.double() for each in found]).amin(0).mean())
