@@ -91,3 +91,11 @@ def test_half_precision_states_come_back_as_they_were(healthy, states):
         out = restore_moments(states.bfloat16(), healthy, GuardConfig())
     assert out.dtype == torch.bfloat16
     assert_close(out.double(), restore_moments(states, healthy, GuardConfig()), rtol=0.1, atol=0.3)
+
+
+def test_gradients_are_finite_where_all_channels_vary_alike():
+    eye = torch.eye(3, dtype=torch.float64)
+    states = torch.cat([eye, -eye])[:, None]  # equal eigenvalues, whose eigenvectors have no gradient
+    healthy = RunningLaw.measure(states, bands=1)
+    (slope,) = torch.autograd.grad(restore_moments(states.requires_grad_(), healthy, EXACT)[0].sum(), states)
+    assert slope.isfinite().all()
