@@ -32,6 +32,7 @@ class FaultWatch(nn.Module):
         law: what tells a fault.
 
     Example:
+        >>> import torch
         >>> watch = FaultWatch(FaultLaw(torch.zeros(1, 2), torch.ones(2), torch.eye(2)))
         >>> mended, faults = watch(torch.tensor([[[0.5, float("nan")]]]))
         >>> mended.tolist(), faults.tolist()

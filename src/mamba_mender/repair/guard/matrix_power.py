@@ -45,7 +45,7 @@ def roots(matrix: Tensor, *, rounds: int = ROUNDS) -> tuple[Tensor, Tensor]:
     Example:
         >>> root, inverse = roots(torch.diag(torch.tensor([4.0, 9.0])))
         >>> root.diagonal(), inverse.diagonal()
-        (tensor([2.0000, 3.0000]), tensor([0.5000, 0.3333]))
+        (tensor([2., 3.]), tensor([0.5000, 0.3333]))
 
     Source: Higham, Functions of Matrices (2008), section 6.3.
     """
