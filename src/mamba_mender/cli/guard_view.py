@@ -106,8 +106,7 @@ def view(seen: Seen, total: int, name: str) -> RenderableType:
     """
     facts = Table.grid(padding=(0, 2))
     for value, title in ((seen.health, "health"), (seen.unhealthy, "unhealthy"), (seen.repaired, "repaired")):
-        good = value[-1] if title == "health" else 1 - value[-1]
-        facts.add_row(title, Text(sparkline(value), style=_colour(good)), f"{100 * value[-1]:.0f} %")
+        facts.add_row(title, _coloured(value, good_if_full=title == "health"), f"{100 * value[-1]:.0f} %")
     facts.add_row("p-value bar", Text(gauge(seen.bar[-1], WIDE), style="cyan"), f"{seen.bar[-1]:.2f}")
     layers = Table.grid(padding=(0, 2))
     for key, values in seen.sites.items():
@@ -134,6 +133,14 @@ def phases(seen: Seen) -> str:
         else:
             found.append((name, count))
     return " > ".join(f"{name}: {count} images" for name, count in found)
+
+
+def _coloured(values: Sequence[float], *, good_if_full: bool) -> Text:
+    """Draw a sparkline, each batch in the colour of how well it was."""
+    line = Text()
+    for value in values[-WIDE:]:
+        line.append(sparkline([value]), style=_colour(value if good_if_full else 1 - value))
+    return line
 
 
 def _colour(good: float) -> str:
