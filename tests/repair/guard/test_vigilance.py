@@ -59,3 +59,9 @@ def test_asking_changes_nothing_and_reset_forgets():
     torch.testing.assert_close(watch.history, before, equal_nan=True)
     watch.reset()
     assert watch.history.isnan().all()
+
+
+def test_few_held_out_samples_make_the_stream_less_easily_shifted():
+    p = torch.cat([torch.full((140,), 0.3), torch.full((60,), 0.9)])
+    assert Vigilance(0.03, 2000).bar(p) > 0.03
+    assert Vigilance(0.03, 100).bar(p) == 0.03
