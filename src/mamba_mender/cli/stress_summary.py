@@ -17,7 +17,8 @@ def image_table(result: "StressResult") -> Table:
     from mamba_mender.report.stress_rows import stress_rows
 
     title = "Right answers, with 95 % intervals"
-    table = Table("", title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("", overflow="fold")
     for name in ("repair", "images", "right, %", "gain over none"):
         table.add_column(name, no_wrap=True)
     known = ""
