@@ -27,9 +27,10 @@ def test_faults_are_replaced_by_what_the_other_channels_make_likely():
 def test_a_guard_mends_faults_after_blocks_that_it_does_not_repair(guard, trained, test_set):
     from mamba_mender.stress.faults import StateFault, state_fault
 
-    images, labels, _ = test_set
-    guarded = guard(trained)
-    key = next(iter(guard.faults))
+    images, _, _ = test_set
+    some = guard.at(["embedding"])
+    guarded, key = some(trained), "1.h"
+    assert key in some.faults
     fault = StateFault("nan", 0.02, block=int(key.partition(".")[0]))
     with torch.no_grad(), state_fault(guarded, fault, seed=0):
         answers = guarded(images)

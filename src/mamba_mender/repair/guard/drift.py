@@ -12,6 +12,7 @@ from mamba_mender.repair.guard.matrix_power import matrix_power, shrink
 
 SPAN = 200  # samples that the running mean is over, about
 LEAST = 50  # samples before it is judged
+BLOCKS = 10  # healthy blocks without which there is no limit
 SLACK = 1.3  # times the largest misfit of healthy blocks, sorted by class or not
 RIDGE = 1e-3  # of the mean variance, added to the covariance within classes
 SUM_WEIGHT = 1e3  # with which shares are held to sum to 1
@@ -93,7 +94,7 @@ class StreamDrift(nn.Module):
 
 
 def healthy_blocks(states: Tensor, classes: Tensor) -> list[Tensor]:
-    """Cut healthy states into blocks of up to 200, as they come and sorted by class; short ones are left out.
+    """Cut healthy states into blocks of up to 200, as they come and sorted by class; those below 50 are left out.
 
     Args:
         states: (samples, tokens, channels).
@@ -102,4 +103,4 @@ def healthy_blocks(states: Tensor, classes: Tensor) -> list[Tensor]:
     blocks = [*states.split(SPAN)]
     for own in classes.unique():
         blocks += states[classes == own].split(SPAN)
-    return [block for block in blocks if len(block) >= LEAST] or [states]
+    return [block for block in blocks if len(block) >= LEAST]

@@ -53,7 +53,8 @@ class GuardedModel(nn.Module):
         self.model, self.config = model, config
         self.sites = nn.ModuleDict({_escape(key): SiteGuard(law, config) for key, law in laws.items()})
         self.watches = nn.ModuleDict({_escape(key): FaultWatch(law) for key, law in faults.items()})
-        self.vigilance = Vigilance(config.alpha)
+        calibrated = [law.gauge.scores.shape[1] for law in laws.values()]
+        self.vigilance = Vigilance(config.alpha, *calibrated[:1])
         self.drift = next(iter(laws.values())).drift() if laws else None
         self._weights: tuple[list[float], Sequence[float]] = ([], WEIGHTS)
         if laws:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mamba_mender.repair.guard.contents import Contents, nearest_class
-from mamba_mender.repair.guard.drift import SLACK, StreamDrift, healthy_blocks
+from mamba_mender.repair.guard.drift import BLOCKS, SLACK, StreamDrift, healthy_blocks
 from mamba_mender.repair.guard.fault_watch import FaultLaw
 from mamba_mender.repair.guard.health import Gauge
 from mamba_mender.repair.guard.law import Law, Modes
@@ -107,7 +107,9 @@ class SiteLaw:
         drift = self.drift()
         if drift is None:
             return self
-        return replace(self, drift_limit=torch.tensor(SLACK * drift.worst(healthy_blocks(states, classes))))
+        blocks = healthy_blocks(states, classes)
+        limit = SLACK * drift.worst(blocks) if len(blocks) >= BLOCKS else torch.inf  # too few to know what is usual
+        return replace(self, drift_limit=torch.tensor(limit))
 
     def tensors(self) -> dict[str, Tensor]:
         """List the tensors by name; :meth:`of_tensors` makes them a law again."""

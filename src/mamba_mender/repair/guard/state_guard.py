@@ -133,14 +133,16 @@ class StateGuard:
         return GuardedModel(model, self.laws, self.config, faults=self.faults).train(model.training)
 
     def at(self, sites: Sequence[str]) -> "StateGuard":
-        """Keep some of the sites.
+        """Keep some of the sites; the others are watched for faults alone.
 
         Raises:
             ValueError: a site was not calibrated.
         """
         if unknown := [key for key in sites if key not in self.laws]:
             raise ValueError(f"StateGuard.at: no site {unknown[0]!r}; it has {list(self.laws)}.")
-        return replace(self, laws={key: law for key, law in self.laws.items() if key in sites})
+        rest = {key: law.faults for key, law in self.laws.items() if key not in sites}
+        kept = {key: law for key, law in self.laws.items() if key in sites}
+        return replace(self, laws=kept, faults=self.faults | rest)
 
     def with_config(self, **settings: Any) -> "StateGuard":
         """Change settings; all but the number of bands, which is measured."""

@@ -23,6 +23,7 @@ class Vigilance(nn.Module):
 
     Args:
         alpha: false-alarm rate of single samples.
+        calibrated: held-out samples behind the p-values; few of them make shares of small p-values less sure.
 
     Example:
         >>> watch = Vigilance(0.03)
@@ -34,16 +35,16 @@ class Vigilance(nn.Module):
 
     history: Tensor
 
-    def __init__(self, alpha: float) -> None:
+    def __init__(self, alpha: float, calibrated: int = 1_000_000) -> None:
         super().__init__()
-        self.alpha = alpha
+        self.alpha, self.calibrated = alpha, calibrated
         self.register_buffer("history", torch.full((2, SPAN), math.nan))
 
     def bar(self, p: Tensor) -> float:
         """Give the p-value up to which samples are flagged, with these, (samples,), as the newest of the stream."""
         seen = self._with(p, p)[0]
         below = float((seen <= 0.5).double().mean())
-        if below <= 0.5 + LEEWAY + SURE * 0.5 / math.sqrt(len(seen)):
+        if below <= 0.5 + LEEWAY + SURE * 0.5 * math.sqrt(1 / len(seen) + 1 / self.calibrated):
             return self.alpha
         healthy = 2 * (1 - below)
         bars = torch.linspace(0, 1, BARS + 1, dtype=torch.float64)[1:].tolist()
