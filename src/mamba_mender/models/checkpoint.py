@@ -163,7 +163,6 @@ def _make_card(model: nn.Module, extra: dict[str, Any]) -> dict[str, Any]:
     return card | extra
 
 
-
 def _check_fit(path: Path, model: nn.Module, state: dict[str, Tensor]) -> None:
     """Refuse weights that are not exactly the model's, and say which."""
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}

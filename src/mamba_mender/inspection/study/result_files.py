@@ -91,7 +91,6 @@ def read_about(path: Path) -> dict[str, Any]:
     return _read(path)["about"]
 
 
-
 def _read(path: Path) -> dict[str, Any]:
     file = path.with_name(path.name + ".json")
     if not file.is_file():
