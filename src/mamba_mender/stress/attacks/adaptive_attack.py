@@ -42,7 +42,8 @@ def adaptive_attack(
 
     Example:
         >>> import torch
-        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
+        >>> _ = nn.init.eye_(model[1].weight)  # the logits are the first two pixels
         >>> images, labels = torch.rand(3, 1, 2, 2), torch.zeros(3, dtype=torch.long)
         >>> adaptive_attack(model, images, labels, Attack("fgsm", eps=1.0)).correct.tolist()
         [False, False, False]
