@@ -113,6 +113,10 @@ WHY: dict[str, dict[str, str]] = {
             "Not run: at the measured rate 500 images would take over an hour for the bare model alone, and more with "
             "the guard, each of whose queries carries the whole batch."
         ),
+        "PGD-20, guard": (
+            "A push of 8/255 is too small for this guard to tell from healthy images: nothing is flagged, so nothing is "
+            "repaired, and the answers are the base's. Robustness against it has to be trained."
+        ),
         "PGD-20": "Adaptive: the worst of gradients through the statistics and of the smooth stand-in.",
         "clean accuracy, trained": "Not run for all seeds.",
         "share of clean outputs": "Not run.",

@@ -1,6 +1,5 @@
 import errno
 import json
-from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -80,19 +79,19 @@ def test_the_same_number_of_classes_keeps_the_head(tmp_path):
     assert_same(load_model(save_model(model, tmp_path / "model.safetensors"), num_classes=3), model)
 
 
-@pytest.mark.parametrize("fault", ["write_bytes", "replace"])
+@pytest.mark.parametrize("fault", ["write_flushed", "replace"])
 def test_a_full_disk_leaves_the_old_file_whole(tmp_path, monkeypatch, fault):
     old = make_model()
     path = save_model(old, tmp_path / "model.safetensors")
     files = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
 
     def fail(target, content):
-        if fault == "write_bytes":
+        if fault == "write_flushed":
             with target.open("wb") as file:
                 file.write(content[: len(content) // 2])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(*{"write_bytes": (Path, "write_bytes"), "replace": ("os.replace",)}[fault], fail)
+    monkeypatch.setattr({"write_flushed": "mamba_mender._files.write_flushed", "replace": "os.replace"}[fault], fail)
     with pytest.raises(OSError, match="No space left"):
         save_model(make_model(), path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == files
