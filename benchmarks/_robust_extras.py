@@ -20,7 +20,7 @@ IMAGES, CHECKED = 2000, 100
 
 
 def extras_of(seed: int, data: ImageData, out: Path) -> dict[str, Any]:
-    """Measure a seed, or read what was measured."""
+    """Measure a seed's outputs and faults, or read what was measured."""
     path = out / f"extras-{seed}.json"
     if path.is_file():
         return json.loads(path.read_text())
@@ -28,16 +28,26 @@ def extras_of(seed: int, data: ImageData, out: Path) -> dict[str, Any]:
     base, guard = models["none"], models["guard"]
     images = data.test.batch(torch.arange(len(data.test))).images
     found = {"seed": seed} | clean_outputs(base, guard, images) | faults_found(guard, images[:IMAGES])
-    chosen = data.test.batch(torch.arange(CHECKED))
-    found["masking"] = []
-    for name, model in models.items():
-        guarded_reset(model)
-        source = None if name == "none" else base
-        report = masking_checks(model, chosen.images, chosen.labels, Attack("pgd", eps=EPS), source=source)
-        rows = [{"check": c.name, "passed": c.passed, "sentence": c.sentence} for c in report.checks]
-        found["masking"].append({"seed": seed, "model": name, "trusted": report.trusted, "checks": rows})
     write_atomic(path, json.dumps(found, indent=1).encode())
     return found
+
+
+def masking_of(seed: int, data: ImageData, out: Path) -> list[dict[str, Any]]:
+    """Check a seed's models for masked gradients, or read what was found."""
+    path = out / f"masking-{seed}.json"
+    if path.is_file():
+        return json.loads(path.read_text())
+    models = models_of(seed, data, ("none", "guard"), out)
+    chosen = data.test.batch(torch.arange(CHECKED))
+    rows = []
+    for name, model in models.items():
+        guarded_reset(model)
+        source = None if name == "none" else models["none"]
+        report = masking_checks(model, chosen.images, chosen.labels, Attack("pgd", eps=EPS), source=source)
+        checks = [{"check": c.name, "passed": c.passed, "sentence": c.sentence} for c in report.checks]
+        rows.append({"seed": seed, "model": name, "trusted": report.trusted, "checks": checks})
+    write_atomic(path, json.dumps(rows, indent=1).encode())
+    return rows
 
 
 @torch.no_grad()

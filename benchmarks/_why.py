@@ -114,7 +114,7 @@ WHY: dict[str, dict[str, str]] = {
             "the guard, each of whose queries carries the whole batch."
         ),
         "PGD-20, guard": (
-            "A push of 8/255 is too small for this guard to tell from healthy images: nothing is flagged, so nothing is "
+            "A push of 8/255 is too small for this guard to tell from healthy images: nothing is flagged or "
             "repaired, and the answers are the base's. Robustness against it has to be trained."
         ),
         "PGD-20": "Adaptive: the worst of gradients through the statistics and of the smooth stand-in.",

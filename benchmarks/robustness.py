@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from _robust_base import OUT, images_of
-from _robust_extras import extras_of
+from _robust_extras import extras_of, masking_of
 from _robust_models import models_of
 from _robust_quick import quick_models, quick_suite
 from _robust_suites import PARTS, Part
@@ -26,13 +26,15 @@ from _robust_summary import summarise
 from mamba_mender.data import ImageData, load_data
 from mamba_mender.stress import stress_test
 
+OTHERS = {"extras": extras_of, "masking": masking_of}
+
 
 def main() -> None:
     """Run what is missing, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="digits, a few steps: does it run at all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--parts", nargs="+", default=[*PARTS, "extras"], choices=[*PARTS, "extras"])
+    parser.add_argument("--parts", nargs="+", default=[*PARTS, *OTHERS], choices=[*PARTS, *OTHERS])
     parser.add_argument("--summarise", action="store_true", help="run nothing")
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
@@ -43,8 +45,8 @@ def main() -> None:
         data = images_of()
         for part in args.parts:
             for seed in args.seeds:
-                if part == "extras":
-                    print(extras_of(seed, data, args.out), flush=True)
+                if part in OTHERS:
+                    print(OTHERS[part](seed, data, args.out), flush=True)
                 else:
                     run_part(part, PARTS[part], seed, data, args.out)
     summarise(args.out)
