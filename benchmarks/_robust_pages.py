@@ -8,7 +8,7 @@ from _speed_tables import goals, table
 Row = Mapping[str, Any]
 ORDER = ("none", "guard", "median_filter", "norm_statistics", "tent", "eata", "sar", "t3a", "lame", "memo")
 ABOUT = (
-    "A Vim of 176 thousand weights (patches of 8 x 8 every 4 pixels, four blocks of 64 channels) on Fashion-MNIST, one "
+    "A Vim of 133 thousand weights (patches of 8 x 8 every 4 pixels, four blocks of 64 channels) on Fashion-MNIST, one "
     "fixed recipe for each seed (`benchmarks/_robust_base.py`). Test images, in percent, with 95 % intervals over "
     "seeds and images. Peers that are run for the first seed alone say so by their number of seeds. Settings were "
     "chosen on validation images with the four validation corruptions; but that the mean of a stream is watched at "
