@@ -23,6 +23,12 @@ def test_a_share_of_shifted_samples_raises_the_bar(share):
     assert healthy <= 0.6  # at least half of what it flags is shifted, but for chance
 
 
+def test_the_bar_is_the_largest_at_which_half_of_the_flagged_are_shifted():
+    """Four in ten are shifted: 0.6 b <= (0.4 + 0.6 b) / 2 holds up to two thirds, and 0.65 is tried."""
+    p = torch.cat([torch.linspace(0, 0.2, 80), torch.linspace(0, 1, 120)])
+    assert Vigilance(0.03).bar(p) == pytest.approx(0.65)
+
+
 def test_all_samples_of_a_stream_that_is_shifted_as_a_whole_are_flagged():
     assert Vigilance(0.03).bar(torch.rand(200) * 0.4) == 1
 
