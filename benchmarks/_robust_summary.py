@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from _arms import RESULTS
 from _goals import told
-from _robust_models import ABLATIONS, PEERS
+from _robust_models import PEERS
 from _robust_suites import PARTS
 from _timing import machine
 
@@ -211,8 +211,3 @@ def drift(streams: Sequence[StressResult]) -> dict[str, list[float]]:
         if rows:
             lines[model] = np.mean(rows, axis=0).round(2).tolist()
     return lines
-
-
-def ablated() -> list[str]:
-    """Name the ablated guards."""
-    return [f"guard without {name}" for name in ABLATIONS]

@@ -1,12 +1,13 @@
 """The settings of a guard."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
 
 from mamba_mender._check import UserError, nearest
+from mamba_mender.repair.guard.named_settings import named_settings
 
 Repair = Literal["transport", "whiten", "ellipsoid", "box", "wiener"]
 Mode = Literal["running", "episodic", "frozen"]
@@ -78,15 +79,7 @@ class GuardConfig:
         Raises:
             UserError: a name is unknown, or a value out of range.
         """
-        known = {field.name: field.type for field in fields(cls)}
-        if unknown := sorted(settings.keys() - known.keys()):
-            raise UserError(f"GuardConfig: no setting {unknown[0]!r}; {nearest(unknown[0], known)}.")
-        for name, value in settings.items():
-            wanted = type(getattr(cls, name))
-            right = isinstance(value, wanted) or (wanted is float and type(value) is int)
-            if not right or (wanted is not bool and isinstance(value, bool)):
-                raise UserError(f"GuardConfig: {name} must be a {wanted.__name__}, got {value!r}.")
-        return cls(**settings)
+        return named_settings(cls, settings)
 
 
 def read_guard_config(path: Path | str) -> GuardConfig:

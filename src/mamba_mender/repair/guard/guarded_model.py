@@ -53,13 +53,12 @@ class GuardedModel(nn.Module):
         self.model, self.config = model, config
         self.sites = nn.ModuleDict({_escape(key): SiteGuard(law, config) for key, law in laws.items()})
         self.watches = nn.ModuleDict({_escape(key): FaultWatch(law) for key, law in faults.items()})
-        calibrated = [law.gauge.scores.shape[1] for law in laws.values()]
-        self.vigilance = Vigilance(config.alpha, *calibrated[:1])
-        self.drift = next(iter(laws.values())).drift() if laws else None
+        self.vigilance, self.drift = Vigilance(config.alpha), None
         self._weights: tuple[list[float], Sequence[float]] = ([], WEIGHTS)
         if laws:
             first = next(iter(laws.values()))
             count = first.gauge.scores.shape[1]
+            self.vigilance, self.drift = Vigilance(config.alpha, count), first.drift()
             self._weights = false_alarm_weights(len(laws), count, config.alpha - first.rarity(len(laws)))
         self.softness = 0.0
         self.keep_states = False

@@ -100,14 +100,10 @@ class SiteGuard(nn.Module):
             return given
         if passage.bar <= self.config.alpha and not passage.vigilance.is_shifted(first, alarmed):
             return given
+        flagged = flagged & states.isfinite().all(-1).all(-1)  # what is not finite is neither learned from nor moved
+        if not bool(flagged.any()):
+            return given
         chosen = states[flagged]
-        whole = chosen.isfinite().all(-1).all(-1)  # what is not finite is neither learned from nor moved
-        if not bool(whole.all()):
-            flagged = flagged.clone()
-            flagged[flagged.clone()] = whole
-            chosen = states[flagged]
-            if not len(chosen):
-                return given
         healed = self._repair(chosen, law, passage, report)
         if passage.keep:
             report.before, report.after = chosen.detach(), healed.detach()

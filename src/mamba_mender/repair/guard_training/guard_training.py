@@ -1,6 +1,6 @@
 """The settings of training with the guard."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import yaml
 
 from mamba_mender._check import UserError, nearest
 from mamba_mender.repair.guard import GuardConfig
+from mamba_mender.repair.guard.named_settings import named_settings
 
 PARTS = ("training", "guard")
 SHARES = ("corrupt_share", "state_share", "hebbian_rate", "adversarial_eps")
@@ -95,14 +96,7 @@ class GuardTraining:
         Raises:
             UserError: a name is unknown, or a value out of range.
         """
-        known = {field.name: field.type for field in fields(cls)}
-        if unknown := sorted(settings.keys() - known.keys()):
-            raise UserError(f"GuardTraining: no setting {unknown[0]!r}; {nearest(unknown[0], known)}.")
-        for name, value in settings.items():
-            wanted = type(getattr(cls, name))
-            if isinstance(value, bool) or not isinstance(value, (int, float) if wanted is float else wanted):
-                raise UserError(f"GuardTraining: {name} must be a {wanted.__name__}, got {value!r}.")
-        return cls(**settings)
+        return named_settings(cls, settings)
 
 
 def read_guard_training(path: Path | str) -> tuple[GuardTraining, GuardConfig]:
