@@ -1,5 +1,6 @@
 import pytest
 import torch
+from scipy.stats import binom
 
 from mamba_mender.repair.guard.vigilance import SPAN, Vigilance
 
@@ -41,10 +42,40 @@ def test_a_stream_is_shifted_when_more_is_flagged_than_alpha_explains():
     watch = Vigilance(0.03)
     p = torch.rand(200)
     flags = torch.zeros(200, dtype=torch.bool)
-    flags[:13] = True  # 6 + 3.1 standard deviations are 13.5
+    flags[:15] = True  # P(f >= 15) is 0.0014, P(f >= 16) is 0.0005
     assert not watch.is_shifted(p, flags)
-    flags[:14] = True
+    flags[:16] = True
     assert watch.is_shifted(p, flags)
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.03, 0.1])
+@pytest.mark.parametrize("count", [1, 2, 5, 30, 200])
+def test_at_most_one_healthy_span_in_a_thousand_is_taken_for_shifted(alpha, count):
+    """The least number of flags that is a shift is the first whose binomial tail is below 0.001."""
+    p = torch.rand(count)
+    shifted = [Vigilance(alpha).is_shifted(p, torch.arange(count) < flags) for flags in range(count + 1)]
+    assert shifted == sorted(shifted)
+    assert shifted == [binom.sf(flags - 1, count, alpha) <= 0.001 for flags in range(count + 1)]
+
+
+def test_one_flag_of_one_sample_is_no_shift_and_two_of_two_are():
+    watch, p = Vigilance(0.03), torch.rand(2)
+    assert not watch.is_shifted(p[:1], torch.tensor([True]))
+    assert watch.is_shifted(p, torch.tensor([True, True]))  # 0.03^2 = 0.0009
+    assert not Vigilance(0.05).is_shifted(p, torch.tensor([True, True]))
+
+
+def test_a_stream_of_single_samples_wakes_up_after_a_few():
+    """Healthy ones first, then shifted ones that are all flagged."""
+    for healthy, soon in ((0, 2), (20, 5), (200, 16)):
+        watch = Vigilance(0.03)
+        if healthy:
+            watch.count(torch.rand(healthy), torch.zeros(healthy))
+        flagged, seen = torch.ones(1), 1
+        while not watch.is_shifted(torch.zeros(1), flagged):
+            watch.count(torch.zeros(1), flagged)
+            seen += 1
+        assert seen == soon
 
 
 def test_it_looks_back_on_the_newest_samples_in_their_order():

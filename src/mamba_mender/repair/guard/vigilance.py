@@ -3,10 +3,12 @@
 import math
 
 import torch
+from scipy.special import bdtrc
 from torch import Tensor, nn
 
 SPAN = 200  # samples that are looked back on
-SURE = 3.1  # standard deviations: 0.1 % of healthy spans are taken for shifted
+RARE = 1e-3  # share of healthy spans that are taken for shifted by their flags
+SURE = 3.1  # standard deviations that 0.1 % of healthy spans exceed in their share of small p-values
 LEEWAY = 0.06  # by which the share of small p-values may be off where kinds are only guessed
 BARS = 20  # p-values that are tried
 
@@ -15,11 +17,11 @@ class Vigilance(nn.Module):
     """Look back on the p-values of a stream.
 
     A single sample is flagged where its p-value is at most alpha, so that alpha of healthy ones are. When more flags
-    come than that explains (f > alpha n + 3.1 sqrt(n alpha (1 - alpha))), the stream is shifted and flagged samples are
-    repaired. When more p-values lie below one half
-    than chance explains (by 0.06 and 3.1 standard deviations), a share 1 - h = 2 P(p <= 1/2) - 1 of
-    the samples is taken for shifted, and the bar rises to the largest p at which at least half of the flagged ones
-    are: h p <= P(p' <= p) / 2.
+    come than that explains, P(Binomial(n, alpha) >= f) <= 0.001 for f flags of n samples, the stream is shifted and
+    flagged samples are repaired; the tail is exact, so that a first flag alone, or two at a large alpha, prove nothing.
+    When more p-values lie below one half than chance explains (by 0.06 and 3.1 standard deviations), a share
+    1 - h = 2 P(p <= 1/2) - 1 of the samples is taken for shifted, and the bar rises to the largest p at which at least
+    half of the flagged ones are: h p <= P(p' <= p) / 2.
 
     Args:
         alpha: false-alarm rate of single samples.
@@ -54,9 +56,7 @@ class Vigilance(nn.Module):
     def is_shifted(self, p: Tensor, flagged: Tensor) -> bool:
         """Say whether samples are more often flagged than healthy ones, these, (samples,), among them."""
         flags = self._with(p, flagged)[1]
-        return float(flags.sum()) > self.alpha * len(flags) + SURE * math.sqrt(
-            len(flags) * self.alpha * (1 - self.alpha)
-        )
+        return float(bdtrc(int(flags.sum()) - 1, len(flags), self.alpha)) <= RARE
 
     def count(self, p: Tensor, flagged: Tensor) -> None:
         """Look back on these samples from now on."""
