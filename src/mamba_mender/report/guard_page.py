@@ -24,7 +24,8 @@ WORDS = (
     ("Correlation (Hebbian)", "Running second moments of the unhealthy states that were seen."),
     ("Plasticity", "How far one batch moves the remembered correlation."),
     ("Homeostasis", "How far mean and activity of the flagged states lie from the healthy ones."),
-    ("Metaplasticity", "The learning rate is not fixed: surprise raises it, a memory that agrees lowers it."),
+    ("Metaplasticity", "The learning rate is not fixed: surprise and a change of health raise it, a memory that "
+     "agrees lowers it."),
     ("Energy", "Half the squared distance (W2) of the flagged states' moments from the healthy ones."),
 )  # fmt: skip
 

@@ -45,6 +45,9 @@ def test_the_numbers_are_those_of_the_guard(guard, trained, test_set):
     strength = hebbian_correlation_strength(site.memory.law, law.law(), law.modes)
     assert series.hebbian[-1] == pytest.approx(strength, rel=1e-5)
     assert series.rate[-1] == again.last.reports["0.h"].learning.rate
+    assert series.potentiated[-1] == again.last.reports["0.h"].learning.potentiated
+    assert series.depressed[-1] == again.last.reports["0.h"].learning.depressed
+    assert 0.9 < series.potentiated[-1] + series.depressed[-1] <= 1
     assert series.surprise[-1] == again.last.reports["0.h"].learning.surprise
     assert series.weight[-1] == site.memory.weight
     assert series.energy[-1] == pytest.approx(series.distance[-1] ** 2 / 2)

@@ -16,6 +16,10 @@ def test_settings_go_round_by_name():
         ({"shrinkage": 1.0}, r"shrinkage must lie in \(0, 1\), got 1.0"),
         ({"strength": 1.5}, r"strength must lie in \(0, 1\], got 1.5"),
         ({"depression": 0.0}, r"depression must lie in \(0, 1\], got 0.0"),
+        ({"potentiation_threshold": -0.1}, r"potentiation_threshold must lie in \[0, inf\), got -0.1"),
+        ({"potentiation_threshold": float("inf")}, r"potentiation_threshold must lie in \[0, inf\), got inf"),
+        ({"depression_threshold": 1.0}, r"depression_threshold must lie in \[0, 1\), got 1.0"),
+        ({"depression_threshold": float("nan")}, r"depression_threshold must lie in \[0, 1\), got nan"),
         ({"bands": 0}, "bands must be at least 1, got 0"),
         ({"horizon": float("nan")}, "horizon must be at least 1, got nan"),
         ({"repair": "elipsoid"}, "no repair 'elipsoid'; the nearest are"),
@@ -51,6 +55,13 @@ def test_a_file_changes_what_it_names(tmp_path, text):
     path = tmp_path / "guard.yaml"
     path.write_text(text)
     assert read_guard_config(path) == GuardConfig(alpha=0.01)
+
+
+def test_a_file_may_set_the_thresholds_of_plasticity(tmp_path):
+    path = tmp_path / "guard.yaml"
+    path.write_text("potentiation: 0.5\npotentiation_threshold: 2\ndepression_threshold: 0.1")
+    expected = GuardConfig(potentiation=0.5, potentiation_threshold=2.0, depression_threshold=0.1)
+    assert read_guard_config(path) == expected
 
 
 def test_an_empty_file_changes_nothing(tmp_path):

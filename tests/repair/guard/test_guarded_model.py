@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from mamba_mender.models import Vim
 from mamba_mender.repair.guard import GuardConfig, StateGuard, site_guard
 from mamba_mender.repair.guard.law import law_of, wasserstein
+from mamba_mender.repair.guard.memory import learn
 from mamba_mender.repair.guard.site_law import SiteLaw
 from mamba_mender.stress.faults import StateFault, state_fault
 from mamba_mender.taps import StateKey
@@ -147,6 +148,34 @@ def test_what_is_learned_is_saved_with_the_model(shifted, guard, trained, test_s
     other = guard(trained)
     other.load_state_dict(shifted.state_dict())
     torch.testing.assert_close(run(other, test_set[2][250:300]), run(shifted, test_set[2][250:300]))
+
+
+def test_a_site_learns_from_the_health_of_what_it_flagged_and_remembers_it(shifted, test_set, monkeypatch):
+    calls = []
+
+    def spy(memory, seen, count, **given):
+        calls.append((memory, count, given))
+        return learn(memory, seen, count, **given)
+
+    monkeypatch.setattr(site_guard, "learn", spy)
+    site = shifted.guards()["0.h"]
+    before = site.memory
+    shifted.vigilance.reset()
+    shifted.vigilance.count(torch.ones(110), torch.zeros(110))  # healthy samples, so that the bar stays
+    shifted.drift.limit = torch.inf
+    run(shifted, torch.cat([test_set[0][:60], test_set[2][250:280]]), 90)
+    memory, count, given = calls[1]  # the first is the embedding's
+    torch.testing.assert_close(memory.law.scatter, before.law.scatter, rtol=0, atol=0)
+    report, flagged = shifted.last.reports["0.h"], shifted.last.flagged
+    assert torch.equal(given["health"], report.health[flagged])
+    assert flagged.sum() < 45
+    assert (count, given["tokens"]) == (int(flagged.sum()), 4)
+    assert site.memory.recent < 0
+    assert site.memory.recent != site.memory.usual
+    again = (site.memory.weight, site.memory.surprise, site.memory.recent, site.memory.usual)
+    learned = report.learning.memory
+    assert again == (learned.weight, learned.surprise, learned.recent, learned.usual)
+    assert site.memory.contradiction == learned.contradiction
 
 
 def test_a_frozen_guard_learns_nothing_and_repairs_by_what_it_remembers(shifted, guard, trained, test_set):

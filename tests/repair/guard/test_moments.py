@@ -67,6 +67,21 @@ def test_metaplasticity_is_no_slower_than_the_bound(draw_modes, draw_law, seed):
     assert steps < convergence_bound(0.1, 0.05)
 
 
+def test_behind_thresholds_no_steps_are_counted(draw_modes, draw_law):
+    config = replace(FIXED, depression_threshold=0.1)
+    start, goal = draw_law(0), draw_law(1)
+    found = convergence_steps(start, goal, 10, modes=draw_modes(0), config=config, tolerance=0.05)
+    assert found == (None, [])
+
+
+def test_gains_with_speeds_of_their_own_arrive_too(draw_modes, draw_law):
+    config = replace(FIXED, potentiation=0.8, depression=0.4)
+    start, goal = draw_law(0), draw_law(1)
+    steps, errors = convergence_steps(start, goal, 10, modes=draw_modes(0), config=config, tolerance=0.01)
+    assert convergence_bound(0.1, 0.01) < steps < convergence_bound(0.04, 0.01)
+    assert errors[-1] <= 0.01
+
+
 def test_the_bound_of_known_rates():
     assert convergence_bound(0.1, 0.9) == 1
     assert convergence_bound(0.5, 0.25) == 2

@@ -39,6 +39,7 @@ def test_it_leaves_what_is_remembered(shifted, test_set):
         ({"hebbian": False}, "hebbian is off"),
         ({"homeostasis": False}, "homeostasis is off"),
         ({"depression": 0.5}, "potentiation and depression slow"),
+        ({"potentiation_threshold": 0.2}, "within the thresholds of plasticity"),
         ({"plasticity": False}, "the radius is 1"),
         ({}, "metaplasticity changes the rate"),
         ({}, "each repair changes what reaches the next site"),

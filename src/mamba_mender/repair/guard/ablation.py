@@ -31,7 +31,7 @@ class GuardAblationRow:
     contribution: accuracy of the whole guard minus this one's, paired; None for the whole guard.
     stability: standard deviation of the accuracy between blocks of the stream; None with fewer than two.
     steps: batches until the running moments of a full memory have come to the stream's shift; None where nothing is
-        learned.
+        learned, or changes within a threshold are not.
     bound: on these steps, at the slowest rate.
     """
 

@@ -37,6 +37,7 @@ class SiteSeries:
     health: mean over samples.
     hebbian: correlation strength of what is remembered, see :func:`hebbian_correlation_strength`.
     change: relative change of each band's correlation, potentiation above 0, depression below; [] with no learning.
+    potentiated, depressed: share of the channels' gains, over all bands, that rose and that fell.
     plasticity: see :func:`plasticity_magnitude`.
     homeostasis, homeostasis_after: deviation of the flagged states before and after the repair, see
         :func:`homeostatic_deviation`.
@@ -52,6 +53,8 @@ class SiteSeries:
     health: Series = field(default_factory=list)
     hebbian: Series = field(default_factory=list)
     change: list[list[float]] = field(default_factory=list)
+    potentiated: Series = field(default_factory=list)
+    depressed: Series = field(default_factory=list)
     plasticity: Series = field(default_factory=list)
     homeostasis: Series = field(default_factory=list)
     homeostasis_after: Series = field(default_factory=list)
@@ -196,6 +199,8 @@ def _add_site(series: SiteSeries, site: SiteGuard, report: SiteReport, horizon: 
     series.health.append(float(report.health.double().mean()))
     series.faults.append(float(report.faults.sum()))
     series.change.append(learning.change.tolist() if learning is not None else [])
+    series.potentiated.append(learning.potentiated if learning is not None else None)
+    series.depressed.append(learning.depressed if learning is not None else None)
     series.plasticity.append(plasticity_magnitude(learning))
     series.rate.append(learning.rate if learning is not None else None)
     series.surprise.append(learning.surprise if learning is not None else None)

@@ -1,6 +1,7 @@
 """The settings of a guard."""
 
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -30,9 +31,12 @@ class GuardConfig:
     hebbian: restore correlations; without it each channel's mean and scale alone.
     plasticity: learn along the stream; without it each batch stands alone.
     homeostasis: restore means and overall activity; without it the correlations alone.
-    metaplasticity: set the learning rate from how much unhealthy samples surprise, now and before; without it the rate
-        is fixed.
-    potentiation, depression: share of the learning rate with which activity that rises, or falls, is learned.
+    metaplasticity: set the learning rate from the health of unhealthy samples and from how much they surprise, now and
+        before; without it the rate is fixed.
+    potentiation, depression: share of the learning rate with which activity that rises, or falls, is learned: of each
+        channel for its gain, of a band of token modes for its correlations.
+    potentiation_threshold, depression_threshold: relative rise and fall of a channel's activity (its variance) that
+        must be exceeded; in between its gain stays as it is remembered.
     mend_faults: replace single entries that no healthy state can have by what the others make likely.
     """
 
@@ -50,6 +54,8 @@ class GuardConfig:
     metaplasticity: bool = True
     potentiation: float = 1.0
     depression: float = 1.0
+    potentiation_threshold: float = 0.0
+    depression_threshold: float = 0.0
     mend_faults: bool = True
 
     def __post_init__(self) -> None:
@@ -59,6 +65,9 @@ class GuardConfig:
         for name in ("strength", "potentiation", "depression"):
             if not 0 < getattr(self, name) <= 1:
                 raise UserError(f"GuardConfig: {name} must lie in (0, 1], got {getattr(self, name)}.")
+        for name, end in {"potentiation_threshold": inf, "depression_threshold": 1}.items():
+            if not 0 <= getattr(self, name) < end:
+                raise UserError(f"GuardConfig: {name} must lie in [0, {end}), got {getattr(self, name)}.")
         for name, least in {"bands": 1, "horizon": 1, "evidence": 0}.items():
             if not getattr(self, name) >= least:
                 raise UserError(f"GuardConfig: {name} must be at least {least}, got {getattr(self, name)}.")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mamba_mender.repair.guard.config import GuardConfig
+from mamba_mender.repair.guard.gains import has_thresholds
 from mamba_mender.repair.guard.law import Law, Modes
 from mamba_mender.repair.guard.memory import Memory, learn
 
@@ -70,8 +71,8 @@ def convergence_bound(rate: float, tolerance: float) -> float:
 
 
 def convergence_steps(
-    start: Law, goal: Law, samples: int, *, modes: Modes, config: GuardConfig, tolerance: float
-) -> tuple[int, list[float]]:
+    start: Law, goal: Law, samples: int, *, modes: Modes, config: GuardConfig, tolerance: float, tokens: int = 1
+) -> tuple[int | None, list[float]]:
     """Count the steps in which the guard's own learning brings a full memory to a fixed shift.
 
     A memory of the start that is worth the whole horizon learns from a law of so many samples, again and again.
@@ -82,19 +83,23 @@ def convergence_steps(
         modes: the site's token modes.
         config: the guard's settings.
         tolerance: the :func:`moment_error` at which it has arrived.
+        tokens: positions in a sample, for laws that do not tell positions apart.
 
     Returns:
-        The steps, and the error before the first and after each.
+        The steps, and the error before the first and after each; None and no errors where a threshold is set, behind
+        which gains may stop on the way.
 
     Raises:
         ValueError: 10,000 steps are not enough.
     """
+    if has_thresholds(config):
+        return None, []
     memory, errors = Memory(start, config.horizon), [moment_error(start, goal, start, modes)]
     while errors[-1] > tolerance:
         if len(errors) > MOST_STEPS:
             raise ValueError(
                 f"convergence_steps: not within {tolerance} after {MOST_STEPS} steps; shorten the horizon."
             )
-        memory = learn(memory, goal, samples, modes=modes, config=config).memory
+        memory = learn(memory, goal, samples, modes=modes, config=config, tokens=tokens).memory
         errors.append(moment_error(memory.law, goal, start, modes))
     return len(errors) - 1, errors

@@ -20,6 +20,7 @@ from mamba_mender.repair.guard.passage import Passage, Realignment, SiteReport
 from mamba_mender.repair.guard.project_tokens import project_tokens
 from mamba_mender.repair.guard.site_law import SiteLaw
 
+UNTAUGHT = (0.0, 1.0, 0.0, 0.0)  # weight, surprise, recent and usual log-health of a memory of nothing
 MOVED = 0.02  # relative change of the moments at which decompositions are made again
 
 
@@ -39,7 +40,7 @@ class SiteGuard(nn.Module):
         whole = law.law()
         self.register_buffer("memory_mean", torch.zeros_like(whole.mean))
         self.register_buffer("memory_scatter", torch.zeros_like(whole.scatter))
-        self.register_buffer("memory_state", torch.tensor([0.0, 1.0], dtype=torch.float64))  # weight, surprise
+        self.register_buffer("memory_state", torch.tensor(UNTAUGHT, dtype=torch.float64))
         self._known: Realignment | None = None
 
     @property
@@ -51,11 +52,11 @@ class SiteGuard(nn.Module):
     @property
     def memory(self) -> Memory | None:
         """What is remembered of unhealthy states; None at first."""
-        weight, surprise = self.get_buffer("memory_state").tolist()
+        weight, *history = self.get_buffer("memory_state").tolist()
         if weight == 0:
             return None
         law = Law(self.get_buffer("memory_mean").clone(), self.get_buffer("memory_scatter").clone())
-        return Memory(law, weight, surprise)
+        return Memory(law, weight, *history)
 
     def remember(self, memory: Memory | None) -> None:
         """Replace what is remembered; None forgets it."""
@@ -67,8 +68,8 @@ class SiteGuard(nn.Module):
         else:
             mean.copy_(memory.law.mean.detach())
             scatter.copy_(memory.law.scatter.detach())
-        state = (0.0, 1.0) if memory is None else (memory.weight, memory.surprise)
-        self.get_buffer("memory_state").copy_(torch.tensor(state))
+        state = UNTAUGHT if memory is None else (memory.weight, memory.surprise, memory.recent, memory.usual)
+        self.get_buffer("memory_state").copy_(torch.tensor(state, dtype=torch.float64))
 
     def forget_maps(self) -> None:
         """Compute maps anew at the next repair, as after a change of what is remembered."""
@@ -104,7 +105,7 @@ class SiteGuard(nn.Module):
         if not bool(flagged.any()):
             return given
         chosen = states[flagged]
-        healed = self._repair(chosen, law, passage, report)
+        healed = self._repair(chosen, report.health[flagged], law, passage, report)
         if passage.keep:
             report.before, report.after = chosen.detach(), healed.detach()
         if passage.gate is not None:
@@ -143,12 +144,20 @@ class SiteGuard(nn.Module):
             passage.gate = soft if passage.gate is None else torch.maximum(passage.gate, soft)
         return SiteReport(health, p, faults)
 
-    def _repair(self, states: Tensor, law: SiteLaw, passage: Passage, report: SiteReport) -> Tensor:
-        """Learn from unhealthy states, (samples, tokens, channels), and move them."""
+    def _repair(self, states: Tensor, health: Tensor, law: SiteLaw, passage: Passage, report: SiteReport) -> Tensor:
+        """Learn from unhealthy states, (samples, tokens, channels), and their health, (samples,); move them."""
         config = self.config
         memory = self.memory if config.plasticity and config.mode != "episodic" else None
         if config.mode != "frozen":
-            report.learning = learn(memory, law_of(states, law.modes), len(states), modes=law.modes, config=config)
+            report.learning = learn(
+                memory,
+                law_of(states, law.modes),
+                len(states),
+                modes=law.modes,
+                config=config,
+                tokens=states.shape[1],
+                health=health,
+            )
             memory = report.learning.memory
             if not passage.held and config.plasticity and config.mode == "running":
                 self.remember(memory)

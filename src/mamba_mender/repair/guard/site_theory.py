@@ -36,7 +36,8 @@ class SiteTheory:
     rate: of learning when a memory is full and nothing surprises, samples / (horizon + samples).
     radius: spectral radius of source and memory together, max(1 - g, 1 - rate).
     steps, steps_bound: until the running moments are within the tolerance of a fixed shift, and the bound on them,
-        log(tolerance) / log(1 - rate); infinite where nothing is learned, and written as None.
+        log(tolerance) / log(1 - rate); infinite where nothing is learned, and written as None, as are the steps where
+        thresholds of plasticity leave a part of the shift unlearned.
     errors: of the running moments before the first of these steps and after each.
     kurtosis: mean excess kurtosis of the flagged states along the principal directions of each band; 0 for a Gaussian
         law.
@@ -97,7 +98,7 @@ def site_theory(
     steps, errors = None, []
     if _learns(config):
         steps, errors = convergence_steps(
-            in_double(law.law()), own, len(states), modes=modes, config=config, tolerance=tolerance
+            in_double(law.law()), own, len(states), modes=modes, config=config, tolerance=tolerance, tokens=tokens
         )
     bound = convergence_bound(rate, tolerance)
     energy = _energies(source, target, strength, modes, tokens)

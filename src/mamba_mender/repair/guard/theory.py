@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mamba_mender._check import UserError
 from mamba_mender.repair.guard.config import GuardConfig
+from mamba_mender.repair.guard.gains import has_thresholds
 from mamba_mender.repair.guard.guarded_model import GuardedModel
 from mamba_mender.repair.guard.repair_analysis import keeping_states
 from mamba_mender.repair.guard.site_theory import SiteTheory, site_theory
@@ -115,9 +116,14 @@ def _of_settings(config: GuardConfig) -> Iterator[str]:
     if not config.homeostasis:
         yield "homeostasis is off: the target keeps the mean and activity of what is seen; W2 is to that target."
     if config.metaplasticity and config.plasticity and config.mode == "running":
-        yield "metaplasticity changes the rate: the bound on the steps holds at the slowest rate; surprise is faster."
+        yield (
+            "metaplasticity changes the rate: the bound on the steps holds at the slowest rate; surprise and a change "
+            "of health are faster."
+        )
     if config.plasticity and config.mode == "running" and (config.potentiation, config.depression) != (1, 1):
         yield "potentiation and depression slow the learning of correlations below the rate: the bound need not hold."
+    if config.plasticity and config.mode == "running" and has_thresholds(config):
+        yield "changes within the thresholds of plasticity are not learned: the moments need not arrive; no steps."
     if not config.plasticity or config.mode != "running":
         yield "nothing is learned along the stream, so the running moments have no dynamics: the radius is 1."
 

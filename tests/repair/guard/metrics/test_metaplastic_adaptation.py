@@ -33,6 +33,13 @@ def test_surprise_raises_it():
     assert 0.1 < adaptation(Memory(LAW, 100.0), 50) < 1
 
 
+def test_a_change_of_health_raises_it():
+    found = learn(
+        Memory(LAW, 100.0), LAW, 10, modes=MODES, config=GuardConfig(horizon=100), health=torch.full((10,), 0.1)
+    )
+    assert 0.01 < metaplastic_adaptation(found, 10, horizon=100) < 1
+
+
 def test_a_step_of_no_samples_is_refused():
     found = learn(None, LAW, 1, modes=MODES, config=GuardConfig())
     with pytest.raises(ValueError, match="at least one sample, got 0"):

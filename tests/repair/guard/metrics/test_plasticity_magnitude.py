@@ -17,7 +17,7 @@ def magnitude(before, after, shape):
 def learning():
     """A step of learning with a given change."""
     memory = Memory(Law(torch.zeros(1, 1), torch.ones(2, 1, 1)), 1.0)
-    return lambda change: Learning(memory, 0.5, 1.0, change)
+    return lambda change: Learning(memory, 0.5, 1.0, change, torch.zeros(2, 1))
 
 
 def test_it_is_zero_where_nothing_changes(learning):
@@ -39,7 +39,7 @@ def test_doubling_and_halving_count_alike(learning):
 def test_it_is_the_mean_share_of_the_larger(pairs):
     change = torch.tensor([after / before - 1 for before, after in pairs], dtype=torch.float64)
     expected = sum(abs(a - b) / max(a, b) for a, b in pairs) / len(pairs)
-    assert plasticity_magnitude(Learning(None, 0.5, 1.0, change)) == pytest.approx(expected, abs=1e-9)
+    assert plasticity_magnitude(Learning(None, 0.5, 1.0, change, change[:, None])) == pytest.approx(expected, abs=1e-9)
 
 
 def test_it_falls_as_a_memory_settles(guard, trained, test_set):
