@@ -12,6 +12,7 @@ from mamba_mender.report.stress_story import percent
 REMOVED = {"nothing": "The whole guard", "guard": "The bare model"}
 DYNAMICS = {
     "hebbian": "correlation strength",
+    "link": "drift of the correlation with the layer before",
     "plasticity": "plasticity",
     "homeostasis": "homeostatic deviation",
     "rate": "learning rate",

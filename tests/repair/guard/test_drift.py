@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mamba_mender.repair.guard.drift import LEAST, SPAN, StreamDrift, healthy_blocks
+from mamba_mender.repair.guard.drift import LEAST, SPAN, HealthyBlocks, StreamDrift
 from mamba_mender.repair.guard.law import Modes
 
 CLASSES, TOKENS, CHANNELS = 4, 6, 5
@@ -59,9 +59,18 @@ def test_nan_does_not_stay_in_the_mean(means):
     assert watch.mean.isfinite().all()
 
 
-def test_healthy_blocks_are_as_they_come_and_by_class():
+@pytest.mark.parametrize("size", [70, 500])
+def test_healthy_blocks_are_as_they_come_and_by_class(size):
     states, classes = torch.randn(500, 2, 2), torch.arange(500) % 5
-    blocks = healthy_blocks(states, classes)
-    assert [len(block) for block in blocks] == [200, 200, 100] + [100] * 5
-    torch.testing.assert_close(blocks[3], states[classes == 0])
-    assert healthy_blocks(states[:40], classes[:40]) == []
+    found = HealthyBlocks()
+    for part, kinds in zip(states.split(size), classes.split(size), strict=True):
+        found.add(part, kinds)
+    expected = [*states.split(200), *(states[classes == kind] for kind in range(5))]
+    means = sorted((count, *mean.flatten().tolist()) for mean, count in found.means())
+    assert means == [pytest.approx(row) for row in sorted((len(e), *e.mean(0).flatten().tolist()) for e in expected)]
+
+
+def test_few_samples_make_no_block():
+    blocks = HealthyBlocks()
+    blocks.add(torch.randn(40, 2, 2), torch.zeros(40, dtype=torch.long))
+    assert blocks.means() == []

@@ -3,12 +3,24 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mamba_mender.repair.guard.fault_mending import AT_ONCE, REACH, fault_scores, find_faults, mend_faults
+from mamba_mender.repair.guard.calibrate import watch
+from mamba_mender.repair.guard.fault_law import REACH, FaultLaw
+from mamba_mender.repair.guard.fault_mending import AT_ONCE, ROUNDS, find_faults, mend_faults
+from mamba_mender.repair.guard.fault_survey import sent_to
 
 
 def covariance(seed, channels=5):
     square = torch.randn(channels, channels, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     return square @ square.mT + 0.1 * torch.eye(channels, dtype=torch.float64)
+
+
+def law_by_itself(channels, *, centre=0.0, farthest=2.0, precision=None, strangest=1e6, narrowest=0.0):
+    """A place that nothing is before."""
+    full = [torch.full((channels,), value).double() for value in (farthest, strangest, narrowest)]
+    precision = torch.eye(channels).double() if precision is None else precision
+    centres = torch.full((1, channels), centre).double()
+    empty = torch.zeros(1, 0).double(), torch.zeros(0, channels).double()
+    return FaultLaw(centres, full[0], *empty, precision, *full[1:])
 
 
 @given(st.integers(0, 999))
@@ -50,23 +62,52 @@ def test_more_tokens_than_are_solved_at_once():
 
 
 def test_faults_are_what_is_out_of_reach_or_not_finite():
-    states = torch.tensor([[[0.0, REACH * 2 + 1.0, REACH * 2 + 1.1, float("nan"), float("inf"), -REACH * 2]]])
-    found = find_faults(states, torch.ones(1, 6), torch.full((6,), 2.0))
+    edge = REACH * 2
+    states = torch.tensor([[[0.0, edge + 1, edge + 1.1, float("nan"), float("inf"), -edge]]]).double()
+    found = find_faults(states, None, law_by_itself(6, centre=1.0))
     assert found.flatten().tolist() == [False, False, True, True, True, True]
 
 
-def test_a_fault_is_scored_by_its_way_out():
-    states = torch.tensor([[[0.0, 3.0]], [[float("nan"), 0.0]], [[1.0, 1.0]]])
-    assert fault_scores(states, torch.ones(1, 2), torch.full((2,), 2.0)).tolist() == [1.0, float("inf"), 0.0]
+def test_a_channel_that_does_not_move_is_stuck():
+    states = torch.randn(3, 20, 4).double()
+    states[1, :, 2] = 0.3  # a healthy value
+    found = find_faults(states, None, law_by_itself(4, farthest=9.0, narrowest=1.0))
+    assert found.any(1).nonzero().tolist() == [[1, 2]]
+    assert found[1, :, 2].all()
 
 
-def test_a_flipped_exponent_bit_is_found(guard, trained, test_set):
-    law = guard.laws["0.h"]
-    centre = law.law().mean
-    states = centre.expand(2, *centre.shape).clone()
-    states[1, 2, 3] = states[1, 2, 3].view(torch.int32).bitwise_xor(1 << 30).view(torch.float32)
-    found = find_faults(states, centre, law.farthest)
-    assert found.nonzero().tolist() == [[1, 2, 3]]
+@pytest.mark.parametrize("hits", [1, 3])
+def test_strange_entries_are_found_among_those_they_pull_at(hits):
+    """Healthy values at channels that go together otherwise: the culprits are found, and not their neighbours."""
+    torch.manual_seed(0)
+    scatter = torch.full((8, 8), 0.98).double() + 0.02 * torch.eye(8)
+    states = torch.randn(50, 6, 1).double() + 0.14 * torch.randn(50, 6, 8).double()
+    law = law_by_itself(8, farthest=9.0, precision=torch.linalg.inv(scatter), strangest=2.5)
+    assert not find_faults(states, None, law).any()
+    states[7, 2, :hits] += 2.5
+    assert find_faults(states, None, law).nonzero().tolist() == [[7, 2, channel] for channel in range(hits)]
+    assert hits < ROUNDS
+
+
+def test_what_is_far_does_not_hide_what_is_strange():
+    scatter = torch.full((4, 4), 0.98).double() + 0.02 * torch.eye(4)
+    states = torch.zeros(1, 2, 4).double()
+    states[0, 0] = torch.tensor([1e30, 3.0, 0.0, 0.0])
+    law = law_by_itself(4, farthest=9.0, precision=torch.linalg.inv(scatter), strangest=2.0)
+    assert find_faults(states, None, law).nonzero().tolist() == [[0, 0, 0], [0, 0, 1]]
+
+
+def test_a_flipped_sign_is_found_by_the_layer_before(guard, trained, test_set):
+    """A flipped sign leaves a value that is healthy by itself."""
+    keys, key = list(guard.faults), "1.h"
+    states = watch(trained, keys, test_set[0])[0]
+    law, sent = guard.faults[key], sent_to(key, keys, states)
+    own = states[key].clone()
+    assert not find_faults(own, sent, law).any()
+    place = (own.abs().amax((1, 2)) == own.abs().amax()).nonzero()[0, 0]
+    token, channel = divmod(int(own[place].abs().argmax()), own.shape[-1])
+    own[place, token, channel] *= -1
+    assert [int(place), token, channel] in find_faults(own, sent, law).nonzero().tolist()
 
 
 def test_mending_states_in_half_precision_keeps_their_dtype():

@@ -329,3 +329,16 @@ def test_no_tap_is_left_behind(guarded, trained, test_set):
 
 def test_the_changed_settings_are_shown(guard, trained):
     assert "mode='episodic'" in repr(guard.with_config(mode="episodic")(trained))
+
+
+def test_half_precision_leaves_the_statistics(guard, trained, test_set):
+    """A model in bfloat16 is judged by statistics in float32, whichever was cast first."""
+    late = copy.deepcopy(guard(trained)).bfloat16()
+    assert next(late.model.parameters()).dtype == torch.bfloat16
+    buffers = [buffer for site in (late.sites, late.watches, late.vigilance) for buffer in site.buffers()]
+    assert buffers
+    assert not any(buffer.dtype == torch.bfloat16 for buffer in buffers)
+    with torch.no_grad():
+        late(test_set[2][:100].bfloat16())
+    assert late.last_health.isfinite().all()
+    assert late.double().guards()["0.h"].law.within.dtype == torch.float64

@@ -58,7 +58,7 @@ def test_bands_cannot_be_changed_afterwards(guard):
 
 
 def test_too_few_held_out_samples_are_refused(trained, test_set):
-    with pytest.raises(UserError, match=r"20 held-out samples are too few for alpha=0.03: at least 34"):
+    with pytest.raises(UserError, match=r"20 held-out samples are too few for alpha=0.03: at least 67"):
         StateGuard.calibrate(trained, test_set[0][:50], test_set[0][50:70])
 
 
@@ -77,7 +77,7 @@ def test_held_out_must_be_of_the_same_kind(trained, digits, test_set):
 def test_a_model_that_is_never_right_is_refused(trained, test_set):
     with pytest.raises(UserError, match="no healthy sample right"):
         StateGuard.calibrate(
-            trained, test_set[0][:80], test_set[0][80:120], labels=torch.full((80,), 11), sites=["0.h"]
+            trained, test_set[0][:80], test_set[0][80:160], labels=torch.full((80,), 11), sites=["0.h"]
         )
 
 

@@ -33,6 +33,9 @@ def analysis():
     site = SiteSeries(
         health=[1.0, 0.98, 0.2, 0.1],
         hebbian=gap,
+        link=[None, None, 0.3, 0.2],
+        potentiated=[None, None, 0.0, 0.6],
+        depressed=[None, None, 0.0, 0.4],
         change=[[], [], [0.0, 0.0], [0.5, -0.25]],
         plasticity=[0.0, 0.0, 0.0, 0.3],
         homeostasis=gap,
@@ -162,7 +165,7 @@ def test_a_healthy_stream_without_labels_is_drawn(analysis):
     figure = draw(plot(short))
     assert panel(figure, "Share repaired")
     words = [text.get_text() for axis in figure.axes for text in axis.texts]
-    assert words.count("nothing was unhealthy") == 6
+    assert words.count("nothing was unhealthy") == 9
     assert {"nothing was learned", "not told apart"} <= set(words)
 
 

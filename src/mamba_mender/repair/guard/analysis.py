@@ -47,6 +47,7 @@ class SiteSeries:
     drift: W2 from the healthy law to what is remembered; of one token where positions are not told apart.
     distance, distance_after: W2 from the healthy law of what they show to the flagged states of the batch.
     energy, energy_after: V = W2^2 / 2 of these.
+    link: drift of the remembered correlation with the layer before, see :func:`layer_correlation_drift`.
     faults: entries that were mended.
     """
 
@@ -67,6 +68,7 @@ class SiteSeries:
     distance_after: Series = field(default_factory=list)
     energy: Series = field(default_factory=list)
     energy_after: Series = field(default_factory=list)
+    link: Series = field(default_factory=list)
     faults: Series = field(default_factory=list)
 
 
@@ -198,6 +200,7 @@ def _add_site(series: SiteSeries, site: SiteGuard, report: SiteReport, horizon: 
     learned = learning is not None and count > 0
     series.health.append(float(report.health.double().mean()))
     series.faults.append(float(report.faults.sum()))
+    series.link.append(report.link)
     series.change.append(learning.change.tolist() if learning is not None else [])
     series.potentiated.append(learning.potentiated if learning is not None else None)
     series.depressed.append(learning.depressed if learning is not None else None)

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from mamba_mender._check import UserError
 from mamba_mender._progress import ProgressLine
 from mamba_mender.nn.mode import in_mode
+from mamba_mender.repair.guard.drift import HealthyBlocks
+from mamba_mender.repair.guard.fault_law import FaultLaw
+from mamba_mender.repair.guard.fault_survey import measure_ranges, unranged_fault_law, worst_scores
 from mamba_mender.repair.guard.guarded_model import site_places
 from mamba_mender.repair.guard.health import (
     RANK,
@@ -19,11 +22,13 @@ from mamba_mender.repair.guard.health import (
     nonconformity,
 )
 from mamba_mender.repair.guard.law import Modes, band_edges
+from mamba_mender.repair.guard.layer_link import LayerLink, measure_links
 from mamba_mender.repair.guard.matrix_power import matrix_power, shrink
 from mamba_mender.repair.guard.site_law import SiteLaw
 from mamba_mender.taps.spot import Point, listen
 from mamba_mender.taps.tap import Tap
 
+PASSES = 6  # over the samples that laws are fitted to
 MOST_CLASSES = 32  # more are not told apart: their means would outweigh the model
 RIDGE = 1e-3  # of the mean variance, added to the covariance of a few numbers before it is inverted
 
@@ -68,51 +73,70 @@ def watch(model: nn.Module, keys: Sequence[str], inputs: Tensor) -> tuple[dict[s
 
 def measure_laws(
     model: nn.Module, keys: Sequence[str], fit: Inputs, held_out: Inputs, *, bands: int, progress: bool = False
-) -> dict[str, SiteLaw]:
-    """Measure the healthy laws of sites: three passes over one set, one over another for the conformal scores.
+) -> tuple[dict[str, SiteLaw], dict[str, FaultLaw]]:
+    """Measure what is healthy at places: six passes over one set, one over another for the conformal scores.
 
-    Means by class, then token modes, then covariances by band, all about correct predictions; then the scores of every
-    held-out sample, whether predicted right or wrong, since those are what new samples are exchangeable with.
+    Means by class, then token modes, covariances by band, what is usual, and how layers go together, all about correct
+    predictions; then the scores of every held-out sample, whether predicted right or wrong, since those are what new
+    samples are exchangeable with. No held-out sample has a fault: where one would have, all limits are widened.
 
     Args:
         model: the model.
-        keys: of the sites.
+        keys: of the places, in the order of the model.
         fit: what the statistics are of.
         held_out: disjoint from it.
         bands: of token modes.
         progress: show a bar when it lasts longer than two seconds.
 
     Returns:
-        A law for each key.
+        For each key, a law, and what tells a fault.
 
     Raises:
         UserError: the model predicts no sample right, or states are not finite.
     """
-    total = 4 * fit.count + held_out.count
+    total = PASSES * fit.count + held_out.count
     with (
         in_mode(model, training=False),
         torch.no_grad(),
         ProgressLine(total, label="calibrate", shown=progress) as line,
     ):
         survey = _Survey(model, keys, fit, line)
-        first = survey.means()
-        laws = survey.laws(first, bands)
-        scores: dict[str, list[Tensor]] = {key: [] for key in keys}
-        kinds: dict[str, list[Tensor]] = {key: [] for key in keys}
-        done = 4 * fit.count
-        first_states: list[Tensor] = []
-        classes: list[Tensor] = []
+        laws = survey.laws(survey.means(), bands)
+        laws, faults = survey.faults(laws)
+        trial = _Trial(laws, faults)
         for inputs, labels in held_out.batches():
-            states, _ = watch(model, keys, inputs)
-            first_states.append(states[keys[0]])
-            classes.append(laws[keys[0]].kinds_of(states[keys[0]]) if labels is None else labels)
-            for key, value in states.items():
-                scores[key].append(nonconformity(value, laws[key].gauge, laws[key].modes))
-                kinds[key].append(laws[key].kinds_of(value))
-            done += len(inputs)
-            line.advance(done)
-    laws[keys[0]] = laws[keys[0]].with_drift_limit(torch.cat(first_states), torch.cat(classes))
-    return {key: law.with_scores(torch.cat(scores[key], 1), torch.cat(kinds[key])) for key, law in laws.items()}
+            trial.add(watch(model, keys, inputs)[0], labels)
+            survey.advance(len(inputs))
+    return trial.scored()
+
+
+class _Trial:
+    """What held-out samples score at every place."""
+
+    def __init__(self, laws: dict[str, SiteLaw], faults: dict[str, FaultLaw]) -> None:
+        self.laws, self.faults, self.keys = laws, faults, list(laws)
+        self.scores: dict[str, list[Tensor]] = {key: [] for key in laws}
+        self.kinds: dict[str, list[Tensor]] = {key: [] for key in laws}
+        self.blocks = {key: HealthyBlocks() for key in laws}
+        self.worst = 1.0
+
+    def add(self, states: dict[str, Tensor], labels: Tensor | None) -> None:
+        """Score the states of a batch; the classes are guessed where there are no labels."""
+        for key, value in states.items():
+            law = self.laws[key]
+            self.scores[key].append(nonconformity(value, law.gauge, law.modes))
+            self.kinds[key].append(law.kinds_of(value))
+            if law.contents is not None:
+                self.blocks[key].add(value, self.kinds[key][-1] if labels is None else labels)
+        self.worst = max(self.worst, float(worst_scores(self.faults, self.keys, states).max()))
+
+    def scored(self) -> tuple[dict[str, SiteLaw], dict[str, FaultLaw]]:
+        """Give the laws with these scores."""
+        laws = {}
+        for key, law in self.laws.items():
+            law = law.with_drift_limit(self.blocks[key])
+            laws[key] = law.with_scores(torch.cat(self.scores[key], 1), torch.cat(self.kinds[key]))
+        return laws, {key: law.widened(self.worst) for key, law in self.faults.items()}
 
 
 @dataclass
@@ -125,6 +149,11 @@ class _Survey:
     line: ProgressLine
     done: int = 0
 
+    def advance(self, samples: int) -> None:
+        """Move the bar on."""
+        self.done += samples
+        self.line.advance(self.done)
+
     def healthy(self) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
         """Give the states and classes of correct predictions, batch by batch."""
         for inputs, labels in self.fit.batches():
@@ -134,8 +163,7 @@ class _Survey:
                 right = out.argmax(-1) == labels
                 states = {key: value[right] for key, value in states.items()}
                 classes = labels[right] if self.told_apart else classes[right]
-            self.done += len(inputs)
-            self.line.advance(self.done)
+            self.advance(len(inputs))
             if len(classes):
                 yield states, classes
 
@@ -175,26 +203,21 @@ class _Survey:
         """Measure the rest, given the means."""
         modes = self.modes(first, bands)
         within: dict[str, Tensor] = {}
-        farthest: dict[str, Tensor] = {}
         samples = 0
         for states, labels in self.healthy():
             samples += len(labels)
             for key, value in states.items():
-                means, mix = first[key]
-                centred = value.double() - means[labels]
+                centred = value.double() - first[key][0][labels]
                 split = modes[key].split(centred)
                 moment = torch.stack([torch.einsum("nmc,nmd->cd", c, c) / c.shape[1] for c in split])
                 within[key] = within.get(key, 0) + moment
-                whole = torch.einsum("k,ktc->tc", mix.to(means), means)
-                away = (value - whole.float()).abs().amax((0, 1))
-                farthest[key] = torch.maximum(farthest.get(key, away), away)
         empty = {} if self.fit.empty is None or not self.told_apart else watch(self.model, self.keys, self.fit.empty)[0]
         laws = {}
         for key in self.keys:
             means, mix = first[key]
             scatter = (within[key] / samples).float()
             blank = empty[key][0] if key in empty else None
-            laws[key] = _site_law(means.float(), mix.float(), scatter, modes[key], blank, farthest[key], samples)
+            laws[key] = _site_law(means.float(), mix.float(), scatter, modes[key], blank, samples)
         return self.gauged(laws)
 
     def modes(self, first: dict[str, tuple[Tensor, Tensor]], bands: int) -> dict[str, Modes]:
@@ -239,19 +262,33 @@ class _Survey:
             for key, law in laws.items()
         }
 
+    def faults(self, laws: dict[str, SiteLaw]) -> tuple[dict[str, SiteLaw], dict[str, FaultLaw]]:
+        """Measure how places go together, and what tells a fault at each."""
+        centres = {key: law.gauge.centre for key, law in laws.items()}
+        links = measure_links((states for states, _ in self.healthy()), self.keys, centres)
+        scatter = {key: law.modes.pooled(law.law().scatter) for key, law in laws.items()}
+        before: dict[str, Tensor | None] = dict(zip(self.keys[1:], scatter.values(), strict=False))
+        fitted = {key: unranged_fault_law(centres[key], scatter[key], links.get(key), before.get(key)) for key in laws}
+        states = (states for states, _ in self.healthy())
+        faults = measure_ranges(states, self.keys, fitted, positions=self.fit.positions)
+        return {key: replace(law, link=_float(links.get(key))) for key, law in laws.items()}, faults
 
-def _site_law(
-    means: Tensor, mix: Tensor, within: Tensor, modes: Modes, empty: Tensor | None, farthest: Tensor, samples: int
-) -> SiteLaw:
+
+def _float(link: LayerLink | None) -> LayerLink | None:
+    if link is None:
+        return None
+    return LayerLink(**{name: tensor.float().clone() for name, tensor in link.tensors().items()})
+
+
+def _site_law(means: Tensor, mix: Tensor, within: Tensor, modes: Modes, empty: Tensor | None, samples: int) -> SiteLaw:
     """Put a law together, its gauge still without what is usual."""
     channels = within.shape[-1]
     nothing = Gauge(*[within.new_zeros(0)] * 11)
     law = SiteLaw(
-        means, mix.to(means), within, modes, empty, nothing, farthest, within.new_ones(()), within.new_ones(()), samples
+        means, mix.to(means), within, modes, empty, nothing, within.new_ones(()), within.new_ones(()), samples
     )
     whole = law.law()
-    widths = modes.widths(1).to(whole.scatter)
-    pooled = shrink((whole.scatter * (widths / widths.sum())[:, None, None]).sum(0), RIDGE)
+    pooled = shrink(modes.pooled(whole.scatter), RIDGE)
     values, vectors = torch.linalg.eigh(pooled)
     rank = min(RANK, channels)
     gauge = Gauge(

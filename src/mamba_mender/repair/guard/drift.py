@@ -1,7 +1,5 @@
 """Whether the mean state of a stream is one that healthy images of some classes can have."""
 
-from collections.abc import Iterable
-
 import numpy as np
 import torch
 from scipy.optimize import nnls
@@ -77,10 +75,6 @@ class StreamDrift(nn.Module):
         shares = nnls(table, np.append(root[:, -1], SUM_WEIGHT))[0]
         return count * float(np.square(seen - shares @ known / shares.sum()).mean())
 
-    def worst(self, blocks: Iterable[Tensor]) -> float:
-        """Measure the largest misfit of blocks of samples, each (samples, tokens, channels)."""
-        return max(self.misfit(block.mean(0), len(block)) for block in blocks)
-
     def _with(self, states: Tensor) -> tuple[Tensor, float]:
         newest = states.detach().to(self.mean.dtype).nan_to_num()
         kept = min(float(self.weight), max(0.0, SPAN - len(newest)))
@@ -93,14 +87,26 @@ class StreamDrift(nn.Module):
         return torch.cat(white, 1).flatten(1).double().cpu().numpy()
 
 
-def healthy_blocks(states: Tensor, classes: Tensor) -> list[Tensor]:
-    """Cut healthy states into blocks of up to 200, as they come and sorted by class; those below 50 are left out.
+class HealthyBlocks:
+    """Means of blocks of up to 200 healthy samples, as they come and sorted by class; those below 50 are left out."""
 
-    Args:
-        states: (samples, tokens, channels).
-        classes: of the samples, (samples,).
-    """
-    blocks = [*states.split(SPAN)]
-    for own in classes.unique():
-        blocks += states[classes == own].split(SPAN)
-    return [block for block in blocks if len(block) >= LEAST]
+    def __init__(self) -> None:
+        self.done: list[tuple[Tensor, int]] = []
+        self._open: dict[int | None, tuple[Tensor, int]] = {}
+
+    def add(self, states: Tensor, classes: Tensor) -> None:
+        """Take in states, (samples, tokens, channels), and their classes, (samples,)."""
+        groups = {None: states} | {int(kind): states[classes == kind] for kind in classes.unique()}
+        for name, own in groups.items():
+            while len(own):
+                total, count = self._open.get(name, (torch.zeros_like(own[0]), 0))
+                taken = own[: SPAN - count]
+                total, count, own = total + taken.sum(0), count + len(taken), own[len(taken) :]
+                self._open[name] = (total, count)
+                if count == SPAN:
+                    self.done.append((total / count, count))
+                    del self._open[name]
+
+    def means(self) -> list[tuple[Tensor, int]]:
+        """Give the mean of each block, (tokens, channels), and its samples."""
+        return self.done + [(total / count, count) for total, count in self._open.values() if count >= LEAST]

@@ -1,47 +1,60 @@
-"""Entries of a state that no healthy state can have, and what the other channels make likely in their place."""
+"""Entries of a state that no healthy state can have, and what the rest makes likely in their place."""
 
 import torch
 from torch import Tensor
 
-REACH = 4.0  # times the farthest healthy deviation: what shifted inputs do not reach
+from mamba_mender.repair.guard.fault_law import REACH, FaultLaw, span_of
+
 AT_ONCE = 2048  # tokens solved together
+ROUNDS = 8  # entries of one token that are found by their residuals, at most
 
 
-def find_faults(states: Tensor, mean: Tensor, farthest: Tensor) -> Tensor:
-    """Find entries that are not finite, or farther than 4 times the farthest healthy entry from the healthy mean.
+def find_faults(states: Tensor, sent: Tensor | None, law: FaultLaw) -> Tensor:
+    """Find the entries that are faulty.
+
+    - far: not finite, or farther from the healthy mean than 4 times the farthest healthy entry;
+    - stuck: channels that move over the tokens of a sample by less than a quarter of what any healthy sample shows;
+    - strange: entries whose residual, given the layer before and the other channels of the token, is twice the
+      strangest healthy one; of a token the one with the largest residual first, then what is still strange.
 
     Args:
         states: (samples, tokens, channels).
-        mean: healthy, (tokens, channels) or (1, channels).
-        farthest: largest healthy deviation, (channels,).
+        sent: states of the layer before, (samples, tokens, channels before), or None.
+        law: what is healthy.
 
     Returns:
         True where faulty, (samples, tokens, channels).
 
     Example:
-        >>> u = torch.tensor([[[0.5, float("nan"), 1e9]]])
-        >>> find_faults(u, torch.zeros(1, 3), torch.ones(3)).flatten().tolist()
+        >>> from mamba_mender.repair.guard.fault_law import FaultLaw
+        >>> one, none = torch.ones(3), torch.zeros(3)
+        >>> law = FaultLaw(torch.zeros(1, 3), one, torch.zeros(1, 0), torch.zeros(0, 3), torch.eye(3), one, none)
+        >>> find_faults(torch.tensor([[[0.5, float("nan"), 1e9]]]), None, law).flatten().tolist()
         [False, True, True]
     """
-    return ~((states - mean).abs() <= REACH * farthest)  # NaN compares False
+    states = states.detach()
+    faulty = _far_or_stuck(states, law)
+    expected = law.expected(None if sent is None else sent.detach())
+    whole = mend_faults(states, faulty, expected, law.precision) if bool(faulty.any()) else states
+    pull = law.pull(whole, expected)
+    limit = law.pull_limit
+    if bool((pull.abs().amax((0, 1)) <= limit).all()):
+        return faulty
+    where = (pull.abs() > limit).any(-1)
+    faulty[where] = faulty[where] | _strange(pull[where], law.precision, limit)
+    return faulty
 
 
-def fault_scores(states: Tensor, mean: Tensor, farthest: Tensor) -> Tensor:
-    """Score each sample by its entry farthest out, in units of the farthest healthy one; infinite if not finite."""
-    away = ((states - mean).abs() / farthest).nan_to_num(torch.inf, torch.inf, torch.inf)
-    return away.amax((1, 2))
-
-
-def mend_faults(states: Tensor, faulty: Tensor, mean: Tensor, precision: Tensor) -> Tensor:
+def mend_faults(states: Tensor, faulty: Tensor, expected: Tensor, precision: Tensor) -> Tensor:
     """Replace faulty entries of each token by their mean given its healthy entries, under the healthy law.
 
-    E[u_F | u_H] = mean_F - P_FF^(-1) P_FH (u_H - mean_H), P the precision.
+    E[u_F | u_H] = e_F - P_FF^(-1) P_FH (u_H - e_H), e what is expected and P the precision about it.
 
     Args:
         states: (samples, tokens, channels).
         faulty: True where an entry is to be replaced, the same shape.
-        mean: healthy, (tokens, channels) or (1, channels).
-        precision: inverse covariance of a token, (channels, channels).
+        expected: of what the layer before sent on, or the healthy mean; broadcasts to states.
+        precision: inverse covariance of a token about it, (channels, channels).
 
     Returns:
         States without faults, the same shape; a token without faults is returned as it is, to the bit.
@@ -53,7 +66,7 @@ def mend_faults(states: Tensor, faulty: Tensor, mean: Tensor, precision: Tensor)
         1.0
     """
     where = faulty.any(-1)
-    centre = mean.expand(states.shape[1:]).expand_as(states)[where]
+    centre = expected.expand_as(states)[where]
     known = torch.where(faulty[where], 0.0, states[where] - centre)
     mended = [
         _conditional(rest, fault, precision)
@@ -63,6 +76,45 @@ def mend_faults(states: Tensor, faulty: Tensor, mean: Tensor, precision: Tensor)
     values = torch.where(faulty[where], centre + torch.cat(mended), states[where])
     out[where] = values.to(out.dtype)
     return out
+
+
+def _far_or_stuck(states: Tensor, law: FaultLaw) -> Tensor:
+    """Find what is far or stuck; a look at the extremes of each channel is mostly enough."""
+    high, low, reach = states.amax((0, 1)), states.amin((0, 1)), REACH * law.farthest
+    inside = (high <= law.centre.amin(0) + reach) & (low >= law.centre.amax(0) - reach)  # NaN compares False
+    faulty = torch.zeros_like(states, dtype=torch.bool)
+    if not bool(inside.all()):
+        faulty = ~((states - law.centre).abs() <= reach)
+    if bool(law.narrowest.any()):
+        stuck = REACH * span_of(states) < law.narrowest
+        if bool(stuck.any()):
+            faulty = faulty | stuck[:, None, :]
+    return faulty
+
+
+def _strange(pull: Tensor, precision: Tensor, limit: Tensor) -> Tensor:
+    """Find the strange entries of tokens, one after the other, each put right before the next is looked for.
+
+    A fault of one entry makes its own residual z the largest: abs(P_ij) <= sqrt(P_ii P_jj). Making it what the others
+    expect, r_i -> r_i - (P r)_i / P_ii, changes P r by a multiple of P's column.
+
+    Args:
+        pull: P r, (tokens, channels).
+        precision: P.
+        limit: (channels,).
+    """
+    found = torch.zeros_like(pull, dtype=torch.bool)
+    for _ in range(min(ROUNDS, pull.shape[1] - 1)):
+        size = pull.abs().masked_fill(found, 0)
+        strange = (size > limit).any(-1)
+        if not bool(strange.any()):
+            break
+        place = (size * precision.diagonal().rsqrt()).argmax(-1)
+        hit = torch.nn.functional.one_hot(place, pull.shape[1]).bool() & strange[:, None]
+        found |= hit
+        own = torch.where(hit, pull / precision.diagonal(), 0.0).sum(-1, keepdim=True)
+        pull = pull - own * precision[place]
+    return found
 
 
 def _conditional(known: Tensor, faulty: Tensor, precision: Tensor) -> Tensor:

@@ -1,61 +1,48 @@
-"""A place where states are watched for faults alone: mended, but neither judged nor remembered."""
-
-from dataclasses import dataclass, fields
+"""A place where states are watched for faults."""
 
 from torch import Tensor, nn
 
+from mamba_mender.repair.guard.fault_law import FaultLaw
 from mamba_mender.repair.guard.fault_mending import find_faults, mend_faults
 
 
-@dataclass(frozen=True)
-class FaultLaw:
-    """What tells a fault in a state, and what stands in its place.
-
-    centre: healthy mean, (tokens, channels) or (1, channels).
-    farthest: largest healthy deviation from it, (channels,).
-    precision: inverse covariance of a token, (channels, channels).
-    """
-
-    centre: Tensor
-    farthest: Tensor
-    precision: Tensor
-
-    def tensors(self) -> dict[str, Tensor]:
-        """List the tensors by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-
 class FaultWatch(nn.Module):
-    """Mend the faults of one state as it passes.
+    """Find the faults of one state as it passes, and mend them.
 
     Args:
         law: what tells a fault.
+        mend: without it faults are counted, and left.
 
     Example:
         >>> import torch
-        >>> watch = FaultWatch(FaultLaw(torch.zeros(1, 2), torch.ones(2), torch.eye(2)))
-        >>> mended, faults = watch(torch.tensor([[[0.5, float("nan")]]]))
+        >>> one, none = torch.ones(2), torch.zeros(2)
+        >>> law = FaultLaw(torch.zeros(1, 2), one, torch.zeros(1, 0), torch.zeros(0, 2), torch.eye(2), one, none)
+        >>> mended, faults = FaultWatch(law)(torch.tensor([[[0.5, float("nan")]]]))
         >>> mended.tolist(), faults.tolist()
         ([[[0.5, 0.0]]], [1])
     """
 
-    centre: Tensor
-    farthest: Tensor
-    precision: Tensor
-
-    def __init__(self, law: FaultLaw) -> None:
+    def __init__(self, law: FaultLaw, *, mend: bool = True) -> None:
         super().__init__()
+        self.mend = mend
         for name, tensor in law.tensors().items():
             self.register_buffer(name, tensor.clone())
 
-    def forward(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Give mended states, (samples, tokens, channels), and the faulty entries of each sample, (samples,).
+    @property
+    def law(self) -> FaultLaw:
+        """What tells a fault here."""
+        return FaultLaw(**dict(self.named_buffers()))
 
-        The same tensor comes back where there is no fault.
+    def forward(self, states: Tensor, sent: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Look at states, (samples, tokens, channels), and at what the layer before sent on, or None.
+
+        Returns:
+            Mended states, the same tensor where there is no fault; and the faulty entries of each sample, (samples,).
         """
-        faulty = find_faults(states, self.centre, self.farthest)
+        law = self.law
+        own = states.to(law.centre.dtype)
+        faulty = find_faults(own, sent, law)
         counts = faulty.sum((1, 2))
-        if not bool(counts.any()):
+        if not self.mend or not bool(counts.any()):
             return states, counts
-        mended = mend_faults(states.to(self.centre.dtype), faulty, self.centre, self.precision)
-        return mended.to(states.dtype), counts
+        return mend_faults(own, faulty, law.expected(sent), law.precision).to(states.dtype), counts

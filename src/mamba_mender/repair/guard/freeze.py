@@ -63,7 +63,7 @@ def freeze_guard(guarded: GuardedModel) -> nn.Module:
         if not isinstance(point, StatePoint):
             raise UserError(f"freeze_guard: {key!r} is no state point; only models of mamba_mender can be frozen.")
         law = guarded.guards()[key].law
-        bars = _score_bars(law, [weight * w for w in measures], guarded.config.alpha - law.rarity(len(weights)))
+        bars = _score_bars(law, [weight * w for w in measures], guarded.config.alpha - law.rarity)
         level = bar if not sites and bar > guarded.config.alpha else None
         sites.append(FrozenSite(point, law, bars, move, flags, level=level))
         parent, _, leaf = names[point].rpartition(".")

@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from mamba_mender.repair.guard.config import GuardConfig
-from mamba_mender.repair.guard.fault_watch import FaultLaw, FaultWatch
+from mamba_mender.repair.guard.fault_law import FaultLaw
+from mamba_mender.repair.guard.fault_watch import FaultWatch
 from mamba_mender.repair.guard.health import WEIGHTS, false_alarm_weights
 from mamba_mender.repair.guard.passage import Passage
 from mamba_mender.repair.guard.site_guard import SiteGuard
@@ -34,7 +35,7 @@ class GuardedModel(nn.Module):
         model: the model; it is not changed, only listened to while it runs.
         laws: what is healthy at each site, by key, such as "embedding" or "2.h"; in the order of the model.
         config: the settings.
-        faults: what tells a fault at further places, which are watched for faults alone.
+        faults: what tells a fault at these and further places, the layer before among them where a law speaks of it.
 
     Raises:
         ValueError: the model has no such site.
@@ -49,29 +50,31 @@ class GuardedModel(nn.Module):
         faults: Mapping[str, FaultLaw] | None = None,
     ) -> None:
         super().__init__()
-        faults = faults if faults and config.mend_faults else {}
+        faults = faults or {}
         self.model, self.config = model, config
         self.sites = nn.ModuleDict({_escape(key): SiteGuard(law, config) for key, law in laws.items()})
-        self.watches = nn.ModuleDict({_escape(key): FaultWatch(law) for key, law in faults.items()})
+        self.watches = nn.ModuleDict(
+            {_escape(k): FaultWatch(law, mend=config.mend_faults) for k, law in faults.items()}
+        )
         self.vigilance, self.drift = Vigilance(config.alpha), None
         self._weights: tuple[list[float], Sequence[float]] = ([], WEIGHTS)
         if laws:
             first = next(iter(laws.values()))
             count = first.gauge.scores.shape[1]
             self.vigilance, self.drift = Vigilance(config.alpha, count), first.drift()
-            self._weights = false_alarm_weights(len(laws), count, config.alpha - first.rarity(len(laws)))
+            self._weights = false_alarm_weights(len(laws), count, config.alpha - first.rarity)
         self.softness = 0.0
         self.keep_states = False
         self.last: Passage | None = None
         self.last_health: Tensor | None = None
         self._held = False
         self.register_load_state_dict_post_hook(_forget_maps)
-        site_places(model, [*laws, *faults])  # refuses sites that are not there
+        site_places(model, {*laws, *faults})  # refuses sites that are not there
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model on its own arguments; gives what it gives."""
         refuse_compiled("GuardedModel", self.model)
-        places = site_places(self.model, [_unescape(key) for key in (*self.sites, *self.watches)])
+        places = site_places(self.model, [_unescape(key) for key in {**self.sites, **self.watches}])
         passage = Passage(self._weights[0], self.vigilance, self.drift, self._held, self.softness, self.keep_states)
         passage.measure_weights = self._weights[1]
         with listen(_GuardTap(self, places, passage), places.spots()):
@@ -90,6 +93,15 @@ class GuardedModel(nn.Module):
             self.vigilance.count(passage.first, passage.alarmed)
         if self.drift is not None and passage.arrived is not None:
             self.drift.count(passage.arrived)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "GuardedModel":
+        """Convert the model as asked, and the statistics too, but never to half precision."""
+        self.model._apply(fn)
+        for part in self.children():
+            if part is not self.model:
+                part._apply(lambda tensor: _not_halved(tensor, fn(tensor)))
+                _forget_maps(part, None)
+        return self
 
     def reset(self) -> None:
         """Forget everything learned along the stream."""
@@ -156,10 +168,14 @@ class _GuardTap(Tap):
         self._guards, self._watches, self._passage = guarded.guards(), guarded.watches, passage
 
     def point(self, point: Point, value: Tensor) -> Tensor:
-        key = self._keys[point.key]
+        key, passage, faults = self._keys[point.key], self._passage, None
+        if _escape(key) in self._watches:
+            value, faults = self._watches[_escape(key)](value, passage.sent)
         if key in self._guards:
-            return self._guards[key](value, self._passage, key)
-        value, self._passage.faults[key] = self._watches[_escape(key)](value)
+            value = self._guards[key](value, passage, key, faults)
+        elif faults is not None:
+            passage.faults[key] = faults
+        passage.sent = value
         return value
 
 
@@ -194,6 +210,11 @@ def _forget_maps(guarded: nn.Module, _keys: Any) -> None:
     for module in guarded.modules():
         if isinstance(module, SiteGuard):
             module.forget_maps()
+
+
+def _not_halved(tensor: Tensor, converted: Tensor) -> Tensor:
+    """Take what a tensor was converted to, or if that is half as precise, only its device."""
+    return converted if converted.dtype.itemsize >= 4 or tensor.dtype.itemsize < 4 else tensor.to(converted.device)
 
 
 def _escape(key: str) -> str:

@@ -50,6 +50,11 @@ class Modes:
             return torch.tensor([tokens])
         return torch.tensor(self.edges).diff()
 
+    def pooled(self, scatter: Tensor) -> Tensor:
+        """Average matrices of bands, (bands, ...), by their widths: the covariance of one token, (...)."""
+        widths = self.widths(1).to(scatter)
+        return torch.einsum("b,b...->...", widths / widths.sum(), scatter)
+
     def split(self, centred: Tensor) -> list[Tensor]:
         """Write centred states, (samples, tokens, channels), in modes: one (samples, modes, channels) a band."""
         if self.basis is None:

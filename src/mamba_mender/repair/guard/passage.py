@@ -40,6 +40,8 @@ class SiteReport:
     faults: entries out of range, (samples,).
     learning: what the memory learned, or None.
     realignment: how moments were moved, or None.
+    link: drift of the remembered correlation with the layer before from the healthy one, see
+        :func:`mamba_mender.repair.guard.metrics.layer_correlation_drift`; None where nothing was learned.
     before, after: states of flagged samples around the repair, if they were to be kept.
     """
 
@@ -48,6 +50,7 @@ class SiteReport:
     faults: Tensor
     learning: Learning | None = None
     realignment: Realignment | None = None
+    link: float | None = None
     before: Tensor | None = None
     after: Tensor | None = None
 
@@ -65,6 +68,7 @@ class Passage:
     keep: keep the states around each repair.
     first: p-value of the distance at the first site among samples of its kind, (samples,): what the stream is judged
         by.
+    sent: states as the place before sent them on, (samples, tokens, channels before).
     arrived: states at the first site, (samples, tokens, channels).
     bar: p-value up to which samples of this stream are repaired.
     alarmed: samples found unhealthy so far by themselves, (samples,).
@@ -82,6 +86,7 @@ class Passage:
     softness: float = 0.0
     keep: bool = False
     first: Tensor | None = None
+    sent: Tensor | None = None
     arrived: Tensor | None = None
     bar: float = 0.0
     alarmed: Tensor | None = None

@@ -29,16 +29,14 @@ def project_tokens(states: Tensor, law: SiteLaw, seen: Law, *, kind: str, streng
         ValueError: no projection has that name.
     """
     healthy = law.law()
-    widths = law.modes.widths(states.shape[1]).to(states)
-    widths = widths / widths.sum()
-    covariance = shrink((healthy.scatter * widths[:, None, None]).sum(0), SHRINKAGE)
+    covariance = shrink(law.modes.pooled(healthy.scatter), SHRINKAGE)
     if kind == "ellipsoid":
         moved = project_ellipsoid(states, healthy.mean, matrix_power(covariance, -0.5), law.radius)
     elif kind == "box":
         values, vectors = _principal(covariance)
         moved = project_box(states, healthy.mean, vectors, REACH * values.clamp_min(0).sqrt())
     elif kind == "wiener":
-        excess = (seen.scatter * widths[:, None, None]).sum(0) - covariance
+        excess = law.modes.pooled(seen.scatter) - covariance
         moved = wiener_shrink(states, seen.mean, covariance, excess) - seen.mean + healthy.mean
     else:
         raise ValueError(f"project_tokens: no projection {kind!r}; it must be 'ellipsoid', 'box' or 'wiener'.")

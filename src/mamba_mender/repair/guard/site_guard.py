@@ -6,7 +6,6 @@ from torch import Tensor, nn
 from mamba_mender.repair.guard.alignment import realign, regular, scale_maps, transport_maps, whitening_maps
 from mamba_mender.repair.guard.config import GuardConfig
 from mamba_mender.repair.guard.contents import fit_composition
-from mamba_mender.repair.guard.fault_mending import find_faults, mend_faults
 from mamba_mender.repair.guard.health import (
     combine_p,
     conformal_p,
@@ -15,12 +14,15 @@ from mamba_mender.repair.guard.health import (
     nonconformity,
 )
 from mamba_mender.repair.guard.law import Law, law_of
+from mamba_mender.repair.guard.layer_link import LayerLink, link_of
 from mamba_mender.repair.guard.memory import Memory, learn
+from mamba_mender.repair.guard.metrics.layer_correlation_drift import layer_correlation_drift
 from mamba_mender.repair.guard.passage import Passage, Realignment, SiteReport
 from mamba_mender.repair.guard.project_tokens import project_tokens
 from mamba_mender.repair.guard.site_law import SiteLaw
 
 UNTAUGHT = (0.0, 1.0, 0.0, 0.0)  # weight, surprise, recent and usual log-health of a memory of nothing
+LINK = ("cross", "sent", "arrived")  # what is remembered of the layer before
 MOVED = 0.02  # relative change of the moments at which decompositions are made again
 
 
@@ -41,6 +43,8 @@ class SiteGuard(nn.Module):
         self.register_buffer("memory_mean", torch.zeros_like(whole.mean))
         self.register_buffer("memory_scatter", torch.zeros_like(whole.scatter))
         self.register_buffer("memory_state", torch.tensor(UNTAUGHT, dtype=torch.float64))
+        for name in () if law.link is None else LINK:
+            self.register_buffer(f"memory_link_{name}", torch.zeros_like(getattr(law.link, name)))
         self._known: Realignment | None = None
 
     @property
@@ -58,12 +62,21 @@ class SiteGuard(nn.Module):
         law = Law(self.get_buffer("memory_mean").clone(), self.get_buffer("memory_scatter").clone())
         return Memory(law, weight, *history)
 
+    @property
+    def link(self) -> LayerLink | None:
+        """What is remembered of how unhealthy states go together with the layer before; None at first."""
+        healthy = self.law.link
+        if healthy is None or not bool(self.get_buffer("memory_link_sent").any()):
+            return None
+        return LayerLink(healthy.before, *(self.get_buffer(f"memory_link_{name}").clone() for name in LINK))
+
     def remember(self, memory: Memory | None) -> None:
         """Replace what is remembered; None forgets it."""
         mean, scatter = self.get_buffer("memory_mean"), self.get_buffer("memory_scatter")
         if memory is None:
-            mean.zero_()
-            scatter.zero_()
+            for name, tensor in self.named_buffers():
+                if name.startswith("memory_"):
+                    tensor.zero_()
             self._known = None
         else:
             mean.copy_(memory.law.mean.detach())
@@ -75,25 +88,22 @@ class SiteGuard(nn.Module):
         """Compute maps anew at the next repair, as after a change of what is remembered."""
         self._known = None
 
-    def forward(self, states: Tensor, passage: Passage, name: str) -> Tensor:
+    def forward(self, states: Tensor, passage: Passage, name: str, faults: Tensor | None = None) -> Tensor:
         """Judge, learn and repair.
 
         Args:
             states: (samples, tokens, channels).
             passage: what the sites of this pass share; filled in.
             name: of the site.
+            faults: faulty entries of each sample, (samples,), mended by now; None where nothing looked for them.
 
         Returns:
             What the model goes on with; the same tensor where nothing was repaired.
         """
         law, given = self.law, states
         states = states.to(law.within.dtype)
-        centre = law.gauge.centre
-        faults = find_faults(states, centre, law.farthest)
-        if bool(faults.any()) and self.config.mend_faults:
-            states = mend_faults(states, faults, centre, law.gauge.precision)
-            given = states.to(given.dtype)
-        report = self._judge(states, faults.sum((1, 2)), law, passage)
+        faults = torch.zeros(len(states), dtype=torch.long, device=states.device) if faults is None else faults
+        report = self._judge(states, faults, law, passage)
         passage.reports[name] = report
         flagged = passage.flagged
         first, alarmed = passage.first, passage.alarmed
@@ -106,6 +116,10 @@ class SiteGuard(nn.Module):
             return given
         chosen = states[flagged]
         healed = self._repair(chosen, report.health[flagged], law, passage, report)
+        if passage.sent is not None and law.link is not None and report.learning is not None:
+            report.link = self._associate(
+                passage.sent[flagged].detach(), chosen.detach(), law, report.learning.rate, held=passage.held
+            )
         if passage.keep:
             report.before, report.after = chosen.detach(), healed.detach()
         if passage.gate is not None:
@@ -118,8 +132,7 @@ class SiteGuard(nn.Module):
     def _judge(self, states: Tensor, faults: Tensor, law: SiteLaw, passage: Passage) -> SiteReport:
         """Measure the health of each sample, and flag the unhealthy ones."""
         gauge, weight = law.gauge, passage.weights[len(passage.reports)]
-        rare = law.rarity(len(passage.weights))  # healthy samples out of range at any site, at most
-        alpha = max(self.config.alpha - rare, 0.0)
+        alpha = max(self.config.alpha - law.rarity, 0.0)
         scores = nonconformity(states.nan_to_num(), gauge, law.modes)
         p = conformal_p(scores, gauge.scores)
         weights = [weight * w for w in passage.measure_weights]
@@ -169,6 +182,19 @@ class SiteGuard(nn.Module):
         keep = not (passage.held or states.requires_grad)
         report.realignment = self._align(memory, law, shares, differentiable=states.requires_grad, keep=keep)
         return self._move(states, law, report)
+
+    def _associate(self, sent: Tensor, states: Tensor, law: SiteLaw, rate: float, *, held: bool) -> float | None:
+        """Let the correlation with the layer before learn as the memory did; give its drift from the healthy one."""
+        config, healthy = self.config, law.link
+        if healthy is None or not config.hebbian:
+            return None
+        seen = link_of(sent, states, before=healthy.before, centre=law.gauge.centre)
+        known = self.link if config.plasticity and config.mode == "running" else None
+        learned = seen if known is None else known.learned(seen, rate)
+        if not held and config.plasticity and config.mode == "running":
+            for name in LINK:
+                self.get_buffer(f"memory_link_{name}").copy_(getattr(learned, name))
+        return layer_correlation_drift(learned, healthy)
 
     def _align(
         self, memory: Memory, law: SiteLaw, shares: Tensor | None, *, differentiable: bool = False, keep: bool = False

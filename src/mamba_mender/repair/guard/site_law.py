@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from mamba_mender.repair.guard.contents import Contents, nearest_class
-from mamba_mender.repair.guard.drift import BLOCKS, SLACK, StreamDrift, healthy_blocks
-from mamba_mender.repair.guard.fault_watch import FaultLaw
+from mamba_mender.repair.guard.drift import BLOCKS, SLACK, HealthyBlocks, StreamDrift
 from mamba_mender.repair.guard.health import Gauge
 from mamba_mender.repair.guard.law import Law, Modes
+from mamba_mender.repair.guard.layer_link import LayerLink
 
 RIDGE = 1e-3  # of the mean variance, added to a covariance before it is inverted
 
@@ -25,10 +25,10 @@ class SiteLaw:
     modes: token modes.
     empty: state of an empty image, (tokens, channels); None where there is no such thing.
     gauge: what non-conformity is measured by.
-    farthest: largest deviation of any healthy entry from its mean, by channel, (channels,).
     radius: distance sqrt((u - mean)^T precision (u - mean)) that 95 % of healthy tokens keep, a number.
     drift_limit: largest misfit of the mean of a healthy stream, a number; see :class:`StreamDrift`.
     samples: healthy samples behind all this.
+    link: healthy correlation with the layer before; None where nothing is before.
     """
 
     means: Tensor
@@ -37,31 +37,23 @@ class SiteLaw:
     modes: Modes
     empty: Tensor | None
     gauge: Gauge
-    farthest: Tensor
     radius: Tensor
     drift_limit: Tensor
     samples: int
+    link: LayerLink | None = None
 
     @property
     def contents(self) -> Contents | None:
         """What a mean is told apart by; None with one class or without an empty state."""
         if self.empty is None or len(self.mix) < 2:
             return None
-        weight = self.modes.widths(self.means.shape[1]).to(self.within)
-        variance = (self.within.diagonal(dim1=-2, dim2=-1) * weight[:, None]).sum(0) / weight.sum()
+        variance = self.modes.pooled(self.within.diagonal(dim1=-2, dim2=-1))
         return Contents(self.means, self.mix, self.empty, variance.sqrt())
 
-    def rarity(self, sites: int) -> float:
-        """Bound how often a healthy sample has an entry out of range at any of so many sites.
-
-        Each time it would be the farthest of all the healthy samples behind the law, four times over.
-        """
-        return sites / (self.samples + self.gauge.scores.shape[1] + 1)
-
     @property
-    def faults(self) -> FaultLaw:
-        """What tells a fault here."""
-        return FaultLaw(self.gauge.centre, self.farthest, self.gauge.precision)
+    def rarity(self) -> float:
+        """Bound how often a healthy sample is taken for faulty at any place: it would be stranger than all held out."""
+        return 1 / (self.gauge.scores.shape[1] + 1)
 
     def drift(self) -> StreamDrift | None:
         """Make what watches the mean of a stream here; None where classes are not told apart."""
@@ -102,13 +94,13 @@ class SiteLaw:
         )
         return replace(self, gauge=gauge, radius=radius)
 
-    def with_drift_limit(self, states: Tensor, classes: Tensor) -> "SiteLaw":
-        """Set the limit of drift by held-out states, (samples, tokens, channels), and their classes, (samples,)."""
-        drift = self.drift()
+    def with_drift_limit(self, blocks: HealthyBlocks) -> "SiteLaw":
+        """Set the limit of drift by blocks of held-out states."""
+        drift, means = self.drift(), blocks.means()
         if drift is None:
             return self
-        blocks = healthy_blocks(states, classes)
-        limit = SLACK * drift.worst(blocks) if len(blocks) >= BLOCKS else torch.inf  # too few to know what is usual
+        known = len(means) >= BLOCKS  # fewer do not say what is usual
+        limit = SLACK * max(drift.misfit(*block) for block in means) if known else torch.inf
         return replace(self, drift_limit=torch.tensor(limit))
 
     def tensors(self) -> dict[str, Tensor]:
@@ -116,15 +108,17 @@ class SiteLaw:
         own = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
         gauge = {f"gauge.{f.name}": getattr(self.gauge, f.name) for f in fields(self.gauge)}
         basis = {} if self.modes.basis is None else {"modes.basis": self.modes.basis}
-        return (
-            own | gauge | basis | {"modes.edges": torch.tensor(self.modes.edges), "count": torch.tensor(self.samples)}
-        )
+        link = {} if self.link is None else {f"link.{name}": tensor for name, tensor in self.link.tensors().items()}
+        counts = {"modes.edges": torch.tensor(self.modes.edges), "count": torch.tensor(self.samples)}
+        return own | gauge | basis | link | counts
 
     @classmethod
     def of_tensors(cls, tensors: dict[str, Tensor]) -> "SiteLaw":
         """Make a law of its tensors by name."""
         gauge = Gauge(**{f.name: tensors[f"gauge.{f.name}"] for f in fields(Gauge)})
         modes = Modes(tensors.get("modes.basis"), tuple(tensors["modes.edges"].tolist()))
+        link = {n.removeprefix("link."): t for n, t in tensors.items() if n.startswith("link.")}
         plain: dict[str, Any] = {n: t for n, t in tensors.items() if "." not in n and n != "count"}
         plain = {"empty": None, **plain}
+        plain["link"] = LayerLink(**link) if link else None
         return cls(modes=modes, gauge=gauge, samples=int(tensors["count"]), **plain)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from mamba_mender._files import write_atomic
 from mamba_mender.data import ImageSet, Normalise
 from mamba_mender.repair.guard.calibrate import Inputs, measure_laws
 from mamba_mender.repair.guard.config import GuardConfig
-from mamba_mender.repair.guard.fault_watch import FaultLaw
+from mamba_mender.repair.guard.fault_law import FaultLaw
 from mamba_mender.repair.guard.guarded_model import GuardedModel, site_places
 from mamba_mender.repair.guard.site_law import SiteLaw
 from mamba_mender.taps.find_places import find_places
@@ -33,7 +33,7 @@ class StateGuard:
 
     laws: what is healthy at each site, by key, in the order of the model.
     config: the settings.
-    faults: what tells a fault in the residual stream after every other block, by key.
+    faults: what tells a fault, at each site and in the residual stream after every block, by key.
     card: what it was calibrated on: hash of the model, preprocessing, counts, versions.
 
     Example:
@@ -101,15 +101,15 @@ class StateGuard:
             apart = None if held_out is None else _of_images(_images(held_out), normalise, count, batch_size, device)
         if apart is None:
             fit, apart = _set_apart(fit)
-        if apart.count < 1 / config.alpha:
+        if apart.count < 2 / config.alpha:
             raise UserError(
                 f"StateGuard.calibrate: {apart.count} held-out samples are too few for alpha={config.alpha}: at least "
-                f"{int(1 / config.alpha) + 1} are needed."
+                f"{int(2 / config.alpha) + 1} are needed."
             )
-        rest = [str(key) for key in find_places(model).points if key.state == "h" and str(key) not in keys]
-        measured = measure_laws(model, [*keys, *rest], fit, apart, bands=config.bands, progress=progress)
+        stream = [str(key) for key in find_places(model).points if key.state == "h"]
+        places = in_order(model, {*keys, *stream})
+        measured, faults = measure_laws(model, places, fit, apart, bands=config.bands, progress=progress)
         laws = {key: measured[key] for key in keys}
-        faults = {key: measured[key].faults for key in rest}
         card = {
             "model": model_hash(model),
             "mean": None if mean is None else list(mean),
@@ -140,9 +140,7 @@ class StateGuard:
         """
         if unknown := [key for key in sites if key not in self.laws]:
             raise ValueError(f"StateGuard.at: no site {unknown[0]!r}; it has {list(self.laws)}.")
-        rest = {key: law.faults for key, law in self.laws.items() if key not in sites}
-        kept = {key: law for key, law in self.laws.items() if key in sites}
-        return replace(self, laws=kept, faults=self.faults | rest)
+        return replace(self, laws={key: law for key, law in self.laws.items() if key in sites})
 
     def with_config(self, **settings: Any) -> "StateGuard":
         """Change settings; all but the number of bands, which is measured."""
@@ -230,7 +228,7 @@ def default_sites(model: nn.Module) -> list[str]:
     return [str(key) for key in [*(key for key in keys if key.block < 0), *half]]
 
 
-def in_order(model: nn.Module, sites: Sequence[str]) -> list[str]:
+def in_order(model: nn.Module, sites: Collection[str]) -> list[str]:
     """Put sites into the model's order, each once.
 
     Raises:

@@ -28,8 +28,8 @@ BASE = "#8b8f98"
 def _(result: GuardAnalysis) -> Figure:
     seen = list(accumulate(result.samples))
     with style(), mpl.rc_context({"axes.titlelocation": "left"}):
-        figure = Figure(figsize=(12.6, 11.6), layout="constrained")
-        axes = iter(figure.subplots(4, COLUMNS).ravel())
+        figure = Figure(figsize=(12.6, 14.4), layout="constrained")
+        axes = iter(figure.subplots(5, COLUMNS).ravel())
         _lines(
             next(axes),
             seen,
@@ -58,8 +58,11 @@ def _(result: GuardAnalysis) -> Figure:
         _around(
             next(axes), seen, result, "energy", "Energy of the flagged states", "W2\N{SUPERSCRIPT TWO} / 2", log=True
         )
+        _sites(next(axes), seen, result, "link", "Correlation with the layer before", "drift", limits=(0, None))
+        _sites(next(axes), seen, result, "potentiated", "Gains that rose", "share of gains", limits=(-0.03, 1.03))
+        _sites(next(axes), seen, result, "faults", "Entries mended", "a batch", limits=(0, None))
         _shown(figure, next(axes), seen, result)
-        for axis in figure.axes[: 4 * COLUMNS]:
+        for axis in figure.axes[: 5 * COLUMNS]:
             axis.set_xlabel("samples")
         note(figure, f"{seen[-1]} samples in {len(seen)} batches; {_settings(result.config)}")
     return figure

@@ -17,7 +17,7 @@ def passage(*healths):
 
 def least(guard, site_weight, alpha=0.5):
     count = guard.laws["0.h"].gauge.scores.shape[1] + 1
-    return 1 / count / (site_weight * max(WEIGHTS)) / (alpha - guard.laws["0.h"].rarity(3))
+    return 1 / count / (site_weight * max(WEIGHTS)) / (alpha - guard.laws["0.h"].rarity)
 
 
 def test_it_is_one_where_all_are_healthy(guard):

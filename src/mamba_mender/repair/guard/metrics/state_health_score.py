@@ -34,7 +34,7 @@ def state_health_score(passage: Passage, laws: Mapping[str, SiteLaw], *, alpha: 
     found = []
     for weight, (key, report) in zip(passage.weights, passage.reports.items(), strict=False):
         law, most = laws[key], weight * max(passage.measure_weights)
-        reach = (alpha - law.rarity(len(passage.weights))) * (law.gauge.scores.shape[1] + 1) * most  # 1 / least health
+        reach = (alpha - law.rarity) * (law.gauge.scores.shape[1] + 1) * most  # 1 / least health
         found.append(report.health if reach <= 1 else ((reach * report.health - 1) / (reach - 1)).clamp(0, 1))
     found += [1 / (1 + counts) for counts in passage.faults.values()]
     return float(torch.stack([each.double() for each in found]).amin(0).mean())
