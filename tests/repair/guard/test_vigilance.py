@@ -2,7 +2,7 @@ import pytest
 import torch
 from scipy.stats import binom
 
-from mamba_mender.repair.guard.vigilance import SPAN, Vigilance
+from mamba_mender.repair.guard.vigilance import NEWEST, SPAN, Vigilance
 
 
 def test_healthy_streams_keep_the_bar_at_alpha():
@@ -102,3 +102,28 @@ def test_few_held_out_samples_make_the_stream_less_easily_shifted():
     p = torch.cat([torch.full((140,), 0.3), torch.full((60,), 0.9)])
     assert Vigilance(0.03, 2000).bar(p) > 0.03
     assert Vigilance(0.03, 100).bar(p) == 0.03
+
+
+@pytest.mark.parametrize("size", [1, 10])
+def test_a_shift_that_is_over_is_forgotten_within_fifty_samples(size):
+    watch = Vigilance(0.03)
+    for part in (0.1 * torch.rand(300)).split(size):
+        assert not watch.count(part, part < 0.03)
+    assert watch.bar(torch.zeros(0)) == 1
+    seen = 0
+    for part in torch.linspace(0.01, 1, 50)[torch.randperm(50, generator=torch.Generator().manual_seed(0))].split(size):
+        seen += size
+        if watch.count(part, part < 0.03):
+            break
+    assert seen <= 50
+    assert int((~watch.history[0].isnan()).sum()) == NEWEST
+    for part in torch.rand(20, generator=torch.Generator().manual_seed(1)).split(size):
+        watch.count(part, part < 0.03)
+    assert watch.bar(torch.zeros(0)) == 0.03
+
+
+def test_healthy_and_shifted_streams_forget_hardly_ever():
+    """Less than once in 10,000 samples, a stream whose p-values are all alike."""
+    for top in (1.0, 0.6):
+        watch, draw = Vigilance(0.03), torch.Generator().manual_seed(2)
+        assert sum(watch.count(p, p < 0.03) for p in (top * torch.rand(3000, generator=draw)).split(1)) <= 1

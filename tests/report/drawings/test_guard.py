@@ -134,6 +134,9 @@ def test_a_guard_is_drawn_along_its_stream(analysis):
         "Surprise of new samples",
         "Convergence of what is remembered",
         "Energy of the flagged states",
+        "Correlation with the layer before",
+        "Gains that rose",
+        "Entries mended",
         "Classes that are shown",
     ]
     lines = panel(figure, "Health of the samples").lines

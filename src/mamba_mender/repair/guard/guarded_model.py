@@ -89,9 +89,12 @@ class GuardedModel(nn.Module):
 
     def _look_back(self, passage: Passage) -> None:
         """Count the samples of a pass for what the stream is judged by."""
+        over = False
         if passage.first is not None and passage.alarmed is not None:
-            self.vigilance.count(passage.first, passage.alarmed)
+            over = self.vigilance.count(passage.first, passage.alarmed)
         if self.drift is not None and passage.arrived is not None:
+            if over:
+                self.drift.reset()
             self.drift.count(passage.arrived)
 
     def _apply(self, fn: Any, recurse: bool = True) -> "GuardedModel":

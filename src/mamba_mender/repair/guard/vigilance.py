@@ -7,6 +7,8 @@ from scipy.special import bdtrc
 from torch import Tensor, nn
 
 SPAN = 200  # samples that are looked back on
+NEWEST = 50  # of these, or the newest batch, which tell that a shift is over
+OVER = 4.0  # standard deviations by which they have to be healthier than those before
 RARE = 1e-3  # share of healthy spans that are taken for shifted by their flags
 SURE = 3.1  # standard deviations that 0.1 % of healthy spans exceed in their share of small p-values
 LEEWAY = 0.06  # by which the share of small p-values may be off where kinds are only guessed
@@ -21,7 +23,9 @@ class Vigilance(nn.Module):
     flagged samples are repaired; the tail is exact, so that a first flag alone, or two at a large alpha, prove nothing.
     When more p-values lie below one half than chance explains (by 0.06 and 3.1 standard deviations), a share
     1 - h = 2 P(p <= 1/2) - 1 of the samples is taken for shifted, and the bar rises to the largest p at which at least
-    half of the flagged ones are: h p <= P(p' <= p) / 2.
+    half of the flagged ones are: h p <= P(p' <= p) / 2. When the newest 50 look healthy,
+    and by 4 standard deviations fewer of them lie below one half than of those before, the shift is over, and what came
+    before is forgotten.
 
     Args:
         alpha: false-alarm rate of single samples.
@@ -58,12 +62,14 @@ class Vigilance(nn.Module):
         flags = self._with(p, flagged)[1]
         return float(bdtrc(int(flags.sum()) - 1, len(flags), self.alpha)) <= RARE
 
-    def count(self, p: Tensor, flagged: Tensor) -> None:
-        """Look back on these samples from now on."""
+    def count(self, p: Tensor, flagged: Tensor) -> bool:
+        """Look back on these samples from now on; says whether a shift is over, so that older ones were forgotten."""
+        before = int((~self.history[0].isnan()).sum())
         newest = self._with(p, flagged)
         self.history.fill_(math.nan)
         kept = newest[:, -SPAN:]
         self.history[:, : kept.shape[1]] = kept
+        return newest.shape[1] < min(before + len(p), SPAN)
 
     def reset(self) -> None:
         """Forget the stream."""
@@ -73,4 +79,15 @@ class Vigilance(nn.Module):
         """Put p-values and flags of new samples behind the old ones, and keep the newest, (2, up to 200)."""
         new = torch.stack([p.to(self.history), flagged.to(self.history)])
         old = self.history[:, ~self.history[0].isnan()]
-        return torch.cat([old, new], 1)[:, -max(SPAN, new.shape[1]) :]
+        seen = torch.cat([old, new], 1)[:, -max(SPAN, new.shape[1]) :]
+        newest = max(NEWEST, len(p))
+        return seen[:, -newest:] if _is_over(seen[0, :-newest], seen[0, -newest:]) else seen
+
+
+def _is_over(earlier: Tensor, newest: Tensor) -> bool:
+    """Say whether a shift that the earlier p-values show is over in the newest."""
+    if not len(earlier):
+        return False
+    then, now = (float((p <= 0.5).double().mean()) for p in (earlier, newest))
+    chance = 0.5 * math.sqrt(1 / len(newest) + 1 / len(earlier))
+    return now <= 0.5 + LEEWAY + 0.5 * math.sqrt(1 / len(newest)) and then - now > OVER * chance
