@@ -65,9 +65,10 @@ def masking_checks(
         UserError: the attack is not "pgd" with an eps above 0, or as :func:`run_attack`.
 
     Example:
-        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
-        >>> images = torch.rand(8, 1, 2, 2)
-        >>> masking_checks(model, images, model(images).argmax(1), queries=20).trusted
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
+        >>> _ = nn.init.eye_(model[1].weight)  # the answer is the brighter of the first two pixels
+        >>> images = torch.tensor([0.75, 0.25, 0.5, 0.5]).view(1, 1, 2, 2).repeat(8, 1, 1, 1)
+        >>> masking_checks(model, images, torch.zeros(8).long(), queries=20).trusted
         True
 
     Source:
