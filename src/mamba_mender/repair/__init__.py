@@ -8,6 +8,7 @@ from mamba_mender.repair.base import Base, prepare_base
 from mamba_mender.repair.class_templates import class_templates
 from mamba_mender.repair.comparison import Arm, chosen_arm, compare_arms, gap_closed
 from mamba_mender.repair.constraint_step import ConstraintStep
+from mamba_mender.repair.detached_guard import DetachedGuard
 from mamba_mender.repair.donors import choose_donors
 from mamba_mender.repair.easy_templates import easy_templates
 from mamba_mender.repair.examine import examine
@@ -31,6 +32,7 @@ __all__ = [
     "ArmResult",
     "Base",
     "ConstraintStep",
+    "DetachedGuard",
     "GuardConfig",
     "GuardedModel",
     "MendConfig",

@@ -99,7 +99,7 @@ def _attack(
     predictions = torch.full_like(stream.labels, -1)  # an attack tells what is right, not what was said
     health = torch.cat(healths) if healths else None
     outcome = StreamOutcome(joined.correct.cpu(), predictions, health)
-    return outcome, {"figures": joined.figures, "notes": list(joined.notes)}
+    return outcome, {"figures": joined.figures, "notes": list(joined.notes), "ways": joined.way_accuracies}
 
 
 @contextmanager

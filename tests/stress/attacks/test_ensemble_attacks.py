@@ -59,3 +59,17 @@ def test_the_targeted_parts_aim_at_every_other_class(classes, targets, monkeypat
     auto_attack(view, images, torch.zeros(2, dtype=torch.long), Attack("autoattack"), classes=classes, seed=0)
     parts = ["apgd-ce", "apgd-dlr" if classes == 3 else "apgd-t", "fab-t", "square"]
     assert seen == [(parts, targets, 22, 5000)]
+
+
+def test_square_is_left_out_where_only_gradients_are_asked_for(digits, monkeypatch):
+    net, images, labels = digits
+    parts = []
+
+    def run(self, images, labels, batch_size):
+        parts.extend(self.attacks_to_run)
+        return images, labels
+
+    monkeypatch.setattr(pyautoattack.AutoAttack, "run_standard_evaluation", run)
+    attack = Attack("autoattack", steps=2)
+    auto_attack(AttackView(net), images[:2], labels[:2], attack, classes=10, seed=0, square=False)
+    assert parts == ["apgd-ce", "apgd-t", "fab-t"]

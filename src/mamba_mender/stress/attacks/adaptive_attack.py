@@ -22,7 +22,8 @@ def adaptive_attack(
     """Run an attack in each way that fits the model, and keep each image's worst.
 
     - through the model as it is, and all that it computes over the batch;
-    - with the gradient of its `surrogate()`, if it has one (BPDA);
+    - with the gradient of each of its stand-ins, if it has any (BPDA), see :func:`stand_ins`: of a guarded model these
+      have a smooth gate, take what is measured of the batch for constant, or leave the repair out;
     - with logits averaged over eight passes, of each of these, if two passes over the model differ (EOT).
 
     Args:
@@ -35,7 +36,8 @@ def adaptive_attack(
         progress: show a bar when it lasts longer than two seconds.
 
     Returns:
-        An :class:`AttackOutcome`, as of an attack with `adaptive=True`.
+        An :class:`AttackOutcome`, as of an attack with `adaptive=True`; its `ways` tell what each leaves right. The
+        accuracy is at most the least of these, since the verdict is on the worst of all.
 
     Raises:
         UserError: as :func:`run_attack`.

@@ -34,8 +34,9 @@ class Attack:
     restarts: random starts, of which each image keeps the worst.
     eot: forward passes whose logits are averaged, for a model that is random (expectation over transformations).
     bpda: the gradient is that of the model's `surrogate()`, if it has one; logits stay the model's own.
-    adaptive: do it in each way that fits the model, and keep each image's worst: as it is; with `bpda`, if the model
-        has a stand-in; each also averaged over eight passes, if two passes differ.
+    adaptive: do it in each way that fits the model, and keep each image's worst: as it is; by the gradient of each
+        stand-in that the model has; each also averaged over eight passes, if two passes differ. "autoattack" goes on
+        from way to way with the images that are still right, and runs Square, which follows no gradient, once.
     context: of a batch whose images depend on each other, how many of those that "autoattack" is done with go along
         with those it still attacks; all if None, which is exact and slow.
     seed: of the random starts.

@@ -18,11 +18,19 @@ LEAST_SIDE = 5  # pixels, of Square's tiles in L2
 
 
 def auto_attack(
-    view: AttackView, images: Tensor, labels: Tensor, attack: Attack, *, classes: int, seed: int
+    view: AttackView,
+    images: Tensor,
+    labels: Tensor,
+    attack: Attack,
+    *,
+    classes: int,
+    seed: int,
+    square: bool = True,
 ) -> tuple[Tensor, tuple[str, ...]]:
     """Run the standard ensemble: APGD-CE, APGD-T, FAB-T, Square, each on what the ones before left right.
 
-    The targeted loss of APGD-T needs four classes: with three it is APGD-DLR, with two that is left out too.
+    The targeted loss of APGD-T needs four classes: with three it is APGD-DLR, with two that is left out too. Without
+    `square` the parts that follow gradients are run alone.
 
     Returns:
         Adversarial images, the image itself where none was found, and what the library warns of.
@@ -31,8 +39,7 @@ def auto_attack(
     attacks, ICML 2020.
     """
     library = need("pyautoattack", extra="stress", where="run_attack")
-    _check_sides(images, attack)
-    parts = ["apgd-ce", *{2: [], 3: ["apgd-dlr"]}.get(classes, ["apgd-t"]), "fab-t", "square"]
+    parts = ["apgd-ce", *{2: [], 3: ["apgd-dlr"]}.get(classes, ["apgd-t"]), "fab-t", *(["square"] if square else [])]
     norm = NORM_NAMES[attack.norm]
     with _warnings_kept("auto-attack") as notes, _trace_kept():
         ensemble = library.AutoAttack(
@@ -59,7 +66,6 @@ def square_attack(view: AttackView, images: Tensor, labels: Tensor, attack: Atta
     Source: Andriushchenko et al., Square Attack, ECCV 2020.
     """
     library = need("pyautoattack.square", extra="stress", where="run_attack")
-    _check_sides(images, attack)
     method = library.SquareAttack(
         view,
         norm=NORM_NAMES[attack.norm],
@@ -73,8 +79,13 @@ def square_attack(view: AttackView, images: Tensor, labels: Tensor, attack: Atta
     return method.attack_single_run(images, labels)[1].detach()
 
 
-def _check_sides(images: Tensor, attack: Attack) -> None:
-    if attack.norm == "l2" and min(images.shape[-2:]) < LEAST_SIDE:
+def check_sides(images: Tensor, attack: Attack) -> None:
+    """Refuse images that Square's tiles do not fit into.
+
+    Raises:
+        UserError: the attack runs Square in L2, and a side is below 5 pixels.
+    """
+    if attack.name in ("autoattack", "square") and attack.norm == "l2" and min(images.shape[-2:]) < LEAST_SIDE:
         raise UserError(
             f"run_attack: {attack.name!r} in L2 needs images of at least {LEAST_SIDE} x {LEAST_SIDE} pixels, "
             f"got shape {tuple(images.shape)}; take 'pgd' or 'linf'."

@@ -11,6 +11,7 @@ from mamba_mender.nn.mode import in_mode
 from mamba_mender.stress.attacks.attack import Attack
 from mamba_mender.stress.attacks.attack_outcome import AttackOutcome
 from mamba_mender.stress.attacks.batch_attack import BatchAttack
+from mamba_mender.stress.attacks.ensemble_attacks import check_sides
 
 
 def run_attack(
@@ -96,3 +97,4 @@ def _check(images: Tensor, labels: Tensor, attack: Attack, source: nn.Module | N
         )
     if attack.name == "transfer" and source is None:
         raise UserError("run_attack: 'transfer' makes its images on another model; pass it as source.")
+    check_sides(images, attack)
