@@ -1,4 +1,4 @@
-"""What the guard costs: time and memory of Vim-Ti at batch 64, with and without, in turns.
+"""What the guard costs: time and memory of Vim-Ti at batch 64, with and without, and of a training step, in turns.
 
 python benchmarks/_robust_cost.py [--quick]
 """
@@ -7,7 +7,7 @@ import argparse
 import json
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,17 @@ from _robust_base import OUT
 from _timing import interleave, machine
 
 from mamba_mender._files import write_atomic
+from mamba_mender.data import Batch, MemoryImages, Normalise
 from mamba_mender.models import create_model
-from mamba_mender.repair.guard import StateGuard
+from mamba_mender.repair.guard import GuardConfig, StateGuard
+from mamba_mender.repair.guard.state_guard import default_sites
+from mamba_mender.repair.guard_training import GuardStep, GuardTraining
+from mamba_mender.training import TrainConfig
+from mamba_mender.training.optimiser import make_optimiser
+from mamba_mender.training.run import Run
+from mamba_mender.training.step import Step, StepContext, classify
 
-BATCH, HEALTHY = 64, 128
+BATCH, HEALTHY, CLASSES = 64, 256, 1000
 
 
 def main() -> None:
@@ -31,7 +38,7 @@ def main() -> None:
     name, side = ("vim_micro", 32) if args.quick else ("vim_tiny", 224)
     path = OUT / f"cost-guard-{name}.safetensors"
     torch.manual_seed(0)
-    model = create_model(name, num_classes=1000, img_size=side).eval()
+    model = create_model(name, num_classes=CLASSES, img_size=side).eval()
     images = torch.randn(HEALTHY, 3, side, side)
     if args.peak:
         print(peak_of(model, images, args.peak, path))
@@ -40,6 +47,7 @@ def main() -> None:
         StateGuard.calibrate(model, images, batch_size=32).save(path)
     found: dict[str, Any] = {"machine": machine(), "model": name, "batch": BATCH}
     found |= times(model, images, path, args.rounds)
+    found |= training_times(model, side, args.rounds)
     peaks = {which: peak(which, args.quick) for which in ("none", "guard")}
     found["memory"] = peaks | {"share added": peaks["guard"] / peaks["none"] - 1}
     OUT.mkdir(parents=True, exist_ok=True)
@@ -74,6 +82,60 @@ def times(model: torch.nn.Module, images: torch.Tensor, path: Path, rounds: int)
     }
 
 
+def training_times(model: torch.nn.Module, side: int, rounds: int) -> dict[str, Any]:
+    """Time training steps: plain, with pixels pushed, with states corrupted, and with what each tenth step does more.
+
+    A step with the guard does one of two things, drawn by their shares; the costs are weighted by these.
+    """
+    default, normalise = GuardTraining(healthy_count=HEALTHY), Normalise([0.5] * 3, [0.25] * 3)
+    pixels = (255 * torch.rand(HEALTHY, 3, side, side)).byte()
+    data = MemoryImages(pixels, torch.arange(HEALTHY) % CLASSES)
+    kinds = {
+        "pixels": GuardTraining(healthy_count=HEALTHY, state_noise=0.0, state_gain=0.0),
+        "states": GuardTraining(healthy_count=HEALTHY, adversarial_eps=0.0),
+    }
+    steps: dict[str, Step] = {"plain": classify}
+    for kind, training in kinds.items():
+        steps[kind] = GuardStep(
+            training=training,
+            config=GuardConfig(),
+            sites=default_sites(model),
+            images=data,
+            normalise=normalise,
+            seed=0,
+        )
+        steps[kind].on_start(Run(model, TrainConfig(steps=1), 1, None))
+    batch = data.batch(torch.arange(BATCH))
+    calls = {kind: training_step(model, batch, normalise, step, number=1) for kind, step in steps.items()}
+    calls["refresh"] = training_step(model, batch, normalise, steps["states"], number=0)
+    found = {kind: timing.ratio for kind, timing in interleave(calls, seconds=0, least=rounds, most=rounds).items()}
+    refresh = max(found["refresh"] - found["states"], 0.0) / default.refresh_every
+    states = default.kinds.get("noise", 0.0) + default.kinds.get("gain", 0.0)
+    mixed = states * found["states"] + (1 - states) * found["pixels"]
+    return {
+        "training steps, in plain ones": found,
+        "training time": {"share added": mixed + refresh - 1},
+        "training time, no pixels pushed": {"share added": found["states"] + refresh - 1},
+    }
+
+
+def training_step(
+    model: torch.nn.Module, batch: Batch, normalise: Normalise, step: Step, *, number: int
+) -> Callable[[], None]:
+    """Make a call that trains on one batch: forward, backward, clipping and AdamW, as `train` does."""
+    optimiser = make_optimiser(model, learning_rate=1e-6, weight_decay=0.05)
+    criterion = torch.nn.CrossEntropyLoss()
+
+    def call() -> None:
+        model.train()
+        step(StepContext(model, batch, normalise(batch.images), criterion, number))["loss"].backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+
+    return call
+
+
 def peak(which: str, quick: bool) -> float:
     """Measure the peak memory of a fresh process."""
     command = [sys.executable, __file__, "--peak", which, *(["--quick"] if quick else [])]
@@ -82,13 +144,12 @@ def peak(which: str, quick: bool) -> float:
 
 @torch.no_grad()
 def peak_of(model: torch.nn.Module, images: torch.Tensor, which: str, path: Path) -> float:
-    import resource
-
+    """Give the peak of this process; `getrusage` would give its parent's where that was larger."""
     runs = StateGuard.load(path)(model) if which == "guard" else model
     for _ in range(2):
         runs(3 * images[:BATCH] + 1)
-        time.sleep(0)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    status = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024
 
 
 if __name__ == "__main__":
