@@ -2,6 +2,7 @@
 
 goals: what is aimed at, by name. reached: what was measured, by the same names; a goal that this machine cannot
 show is missing there. at_most: the names whose number must not be larger; the others must not be smaller.
+intervals, where there are any: by name, the 95 % interval of the number.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,7 +24,11 @@ def judged(results: Mapping[str, Any], name: str) -> tuple[str, str, str]:
     verdict = is_reached(results, name)
     if verdict is None:
         return goal, "", "not measured"
-    return goal, f"{results['reached'][name]:.3g}", "reached" if verdict else "**not reached**"
+    found = f"{results['reached'][name]:.3g}"
+    if name in results.get("intervals", {}):
+        low, high = results["intervals"][name]
+        found += f" [{low:.3g}, {high:.3g}]"
+    return goal, found, "reached" if verdict else "**not reached**"
 
 
 def told(results: Mapping[str, Any], *, only_measured: bool = False) -> Iterable[str]:

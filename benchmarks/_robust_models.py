@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from _robust_base import OUT, base_of
+from _robust_peers import rate_of
 from torch import nn
 
 from mamba_mender.data import ImageData, ImageSet, Normalise
@@ -43,7 +44,8 @@ def models_of(seed: int, data: ImageData, names: tuple[str, ...], out: Path = OU
             guard = guard.with_config(**{without: False}) if without else guard
             made[name] = on_pixels(guard(base), data)
         else:
-            made[name] = make_peer(name, on_pixels(base, data), source=source_of(data))
+            bare, source = on_pixels(base, data), source_of(data)
+            made[name] = make_peer(name, bare, source=source, **rate_of(name, seed, bare, source, data.validation, out))
     return made
 
 

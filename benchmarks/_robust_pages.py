@@ -10,17 +10,21 @@ ORDER = ("none", "guard", "median_filter", "norm_statistics", "tent", "eata", "s
 ABOUT = (
     "A Vim of 133 thousand weights (patches of 8 x 8 every 4 pixels, four blocks of 64 channels) on Fashion-MNIST, one "
     "fixed recipe for each seed (`benchmarks/_robust_base.py`). Test images, in percent, with 95 % intervals over "
-    "seeds and images. Peers that are run for the first seed alone say so by their number of seeds. Settings were "
+    "seeds and images; a column says how many seeds there are. Settings were "
     "chosen on validation images with the four validation corruptions; but that the mean of a stream is watched at "
     "all (`drift`) was added after a first look at the corruption table of one seed, where the guard had slept through "
     "snow and frost."
+)
+PAIRED = (
+    "Gains with an interval (95 %, over seeds and images) are paired: both models on the same seeds and images. The "
+    "best peer is the one that the guard beats by least."
 )
 
 
 def robustness_parts(results: dict[str, Any]) -> list[str]:
     """Lay out goals, noise, corruptions, streams, attacks, faults and the ablation, as far as they were run."""
     tables = results["tables"]
-    parts = [goals(results), ABOUT]
+    parts = [goals(results), PAIRED if results.get("intervals") else "", ABOUT]
     if "noise" in tables:
         parts += ["Clean images and Gaussian noise of 0.3, clipped:", grid(tables["noise"])]
     if "levels" in tables:
@@ -31,18 +35,18 @@ def robustness_parts(results: dict[str, Any]) -> list[str]:
         parts += ["Streams, after a warm-up of 200 images:", streams(tables["streams"]), drifting(results["drift"])]
     for name, words in {
         "attacks": "Attacks on the first 500 test images; `transfer` is made on the bare model and shown to each, so "
-        "it is an attack that ignores the guard. PGD is adaptive: the worst of gradients through the statistics and of "
-        "the smooth stand-in:",
-        "autoattack": "AutoAttack:",
+        "it is an attack that ignores the guard. An adaptive attack is done in each way that fits the model, and the "
+        "worst is counted:",
+        "autoattack": "AutoAttack, the standard ensemble and a shorter one in each way; counted is what both leave:",
         "trained": "Trained on with its guard, clean and noisy:",
         "faults": "One bit of 1 % of the entries of one state (`2.h`) flipped:",
         "memo": "MEMO adapts to each image alone, so on 200 images:",
     }.items():
         if name in tables:
-            parts += [words, grid(tables[name])]
+            parts += [words, grid(tables[name]), ways(tables[name])]
     if "ablation" in tables:
         parts += ["Parts of the guard removed, noise 0.3:", streams(tables["ablation"])]
-    parts.append(masking(results["masking"]))
+    parts += [masking(results["masking"]), rates(results.get("peer_rates", {})), cost(results.get("cost", {}))]
     return [part for part in parts if part]
 
 
@@ -56,6 +60,45 @@ def grid(rows: Sequence[Row]) -> str:
         seeds = max(row["seeds"] for row in own.values())
         lines.append((model, str(seeds), *(interval(own[column]) if column in own else "-" for column in columns)))
     return table(("", "seeds", *columns), lines)
+
+
+def ways(rows: Sequence[Row]) -> str:
+    """Put what each way of an adaptive attack leaves right side by side; nothing where there is but one way."""
+    found = [row for row in rows if "ways" in row]
+    if not found:
+        return ""
+    heads = list(dict.fromkeys(way for row in found for way in row["ways"]))
+    lines = [
+        (row["model"], row["what"], *(f"{row['ways'][w]:.1f}" if w in row["ways"] else "-" for w in heads))
+        for row in found
+    ]
+    words = (
+        "Way by way, in percent: the gradient through all statistics; that of a smooth gate (stand-in); that of the "
+        "applied maps alone, statistics held constant; that of the bare model. AutoAttack goes on in each way with "
+        "what the ways before left."
+    )
+    return words + "\n\n" + table(("", "attack", *heads), lines)
+
+
+def rates(found: Mapping[str, Any]) -> str:
+    """Say which learning rates the peers that learn were given."""
+    if not found:
+        return ""
+    said = "; ".join(
+        f"seed {seed}: " + ", ".join(f"{name} {one['lr']:g} ({one['times']} times)" for name, one in peers.items())
+        for seed, peers in found.items()
+    )
+    return (
+        "Learning rates of the peers that learn, the best of 1, 4, 16 and 64 times the published one on validation "
+        f"images with the validation corruptions (`benchmarks/_robust_peers.py`): {said}."
+    )
+
+
+def cost(found: Mapping[str, Any]) -> str:
+    """Lay out what the guard adds to time and memory."""
+    parts = {what: part for what, part in found.items() if isinstance(part, dict) and "share added" in part}
+    lines = [(what, f"{100 * part['share added']:.0f} %") for what, part in parts.items()]
+    return table((f"{found['model']}, batch {found['batch']}", "added"), lines) if lines else ""
 
 
 def by_corruption(rows: Sequence[Row]) -> str:

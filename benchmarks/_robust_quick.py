@@ -2,6 +2,7 @@
 
 import torch
 from _robust_models import on_pixels
+from _robust_peers import choose, validation_stream
 from _robust_suites import FAULT
 from torch import nn
 
@@ -21,7 +22,9 @@ def quick_models(data: ImageData) -> dict[str, nn.Module]:
     train(model, data, config=TrainConfig(steps=60, learning_rate=3e-3), progress=False)
     guard = StateGuard.calibrate(model, data.train, data.validation, mean=data.mean, std=data.std, count=600)
     base = on_pixels(model, data)
-    return {"none": base, "guard": on_pixels(guard(model), data), "median_filter": make_peer("median_filter", base)}
+    stream = validation_stream(data.validation)
+    rate = choose("tent", base, data.train, *stream)["lr"]
+    return {"none": base, "guard": on_pixels(guard(model), data), "tent": make_peer("tent", base, lr=rate)}
 
 
 def quick_suite() -> Suite:
@@ -30,7 +33,10 @@ def quick_suite() -> Suite:
         noise={"gaussian": (0.3,)},
         corruptions=("fog",),
         severities=(3,),
-        attacks=(Attack("pgd", steps=3, eps=0.1),),
+        attacks=(
+            Attack("pgd", steps=3, eps=0.1, adaptive=True),
+            Attack("autoattack", steps=2, eps=0.1, adaptive=True, context=5),
+        ),
         faults=(FAULT,),
         orders=("label-sorted", "drifting"),
         batch_sizes=(4,),

@@ -1,4 +1,14 @@
-"""What each part of the robustness benchmark runs, on which models and on how many test images."""
+"""What each part of the robustness benchmark runs, on which models and on how many test images.
+
+Clean images and noise are judged on 10,000 images; corruptions on 2,000 for each of the fifteen, read as 400 at each
+of its five severities; attacks on 500 (FGSM, PGD, C&W and AutoAttack alike); MEMO, which adapts to each image by
+itself, on 200. No attack sees more than 200 images together, which is as far back as a guard looks (`SPAN`).
+
+AutoAttack is run twice, and what both leave is reported: the standard ensemble (100 steps, 5,000 queries) through the
+gradient of the model; and, since all of it through each stand-in of a guarded model would take hours, one of 20 steps
+and 1,000 queries through the gradient and each stand-in in turn. A guarded model answers an image among others: with
+those that are still attacked go 20 of those that are done (`context`). The verdict is on whole batches.
+"""
 
 from dataclasses import dataclass
 
@@ -11,11 +21,17 @@ from mamba_mender.stress.faults import StateFault
 NOTHING = {"noise": {}, "corruptions": ()}
 EPS = 8 / 255
 ADVERSARIES = (
-    Attack("fgsm", eps=EPS),
+    Attack("fgsm", eps=EPS, adaptive=True),
     Attack("pgd", eps=EPS, adaptive=True),
     Attack("transfer", eps=EPS, source="none"),
     Attack("cw"),
 )
+ENSEMBLES = (
+    Attack("autoattack", eps=EPS, context=20),
+    Attack("autoattack", eps=EPS, steps=20, adaptive=True, context=20),
+)
+ATTACKED = ("none", "guard", "trained guard")
+BATCH = 200  # images at a time, but where a suite says otherwise
 FAULT = StateFault("bit_flip", 0.01, state="h", block=2)
 
 
@@ -25,25 +41,18 @@ class Part:
 
     suite: what is run.
     models: on which models, by the names of ``models_of``.
-    batch_size: images at a time.
-    first: models that are run for the first seed alone.
     """
 
     suite: Suite
     models: tuple[str, ...]
-    batch_size: int = 200
-    first: tuple[str, ...] = ()
 
 
-ALL = ("none", "guard", "median_filter", "norm_statistics")
-REST = tuple(peer for peer in PEERS if peer not in ALL)
+ALL = ("none", "guard", *PEERS)
 PARTS = {
-    "noise": Part(Suite(**{**NOTHING, "noise": {"gaussian": (0.3,)}}, warmup=200), ALL, first=REST),
-    "levels": Part(
-        Suite(**{**NOTHING, "noise": {"gaussian": (0.1, 0.2, 0.4, 0.5)}}, count_noise=1000), ALL, first=REST
-    ),
+    "noise": Part(Suite(**{**NOTHING, "noise": {"gaussian": (0.3,)}}, warmup=200), ALL),
+    "levels": Part(Suite(**{**NOTHING, "noise": {"gaussian": (0.1, 0.2, 0.4, 0.5)}}, count_noise=1000), ALL),
     "memo": Part(Suite(**{**NOTHING, "noise": {"gaussian": (0.3,)}}, count_noise=200), ("none", "guard", "memo")),
-    "corruptions": Part(Suite(noise={}, count_noise=400, count_corruption=400), ALL, first=REST),
+    "corruptions": Part(Suite(noise={}, count_noise=400, count_corruption=400), ALL),
     "streams": Part(
         Suite(
             **NOTHING, orders=("label-sorted", "drifting"), batch_sizes=(1, 4, 200), count_noise=200, count_stream=4000
@@ -62,15 +71,9 @@ PARTS = {
         ),
         ("guard", *(f"guard without {name}" for name in ABLATIONS)),
     ),
-    "attacks": Part(
-        Suite(**NOTHING, attacks=ADVERSARIES, count_noise=500, limits={"cw": 100}),
-        ("none", "guard", "trained guard"),
-        250,
+    "attacks": Part(Suite(**NOTHING, attacks=ADVERSARIES, count_noise=500), ATTACKED),
+    "autoattack": Part(Suite(**NOTHING, attacks=ENSEMBLES, count_noise=500), ATTACKED),
+    "trained": Part(
+        Suite(**{**NOTHING, "noise": {"gaussian": (0.3,)}}, warmup=200), ("none", "trained", "trained guard")
     ),
-    "autoattack": Part(
-        Suite(**NOTHING, attacks=(Attack("autoattack", eps=EPS, context=50),), count_noise=500),
-        ("none", "guard", "trained guard"),
-        250,
-    ),
-    "trained": Part(Suite(**{**NOTHING, "noise": {"gaussian": (0.3,)}}, warmup=200), ("trained", "trained guard")),
 }

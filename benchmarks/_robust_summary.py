@@ -13,16 +13,17 @@ from _robust_suites import PARTS
 from _timing import machine
 
 from mamba_mender._interval import Interval, bootstrap_interval, paired_gain
-from mamba_mender.stress import StressResult
+from mamba_mender.stress import CellResult, StressResult
 
 GOALS = {
     "clean accuracy of the base": 91.0,
     "clean accuracy, guard minus base, points": -0.2,
     "share of clean outputs that are bit-identical": 0.95,
     "noise 0.3: share of the lost accuracy recovered": 0.78,
-    "noise 0.3: guard minus best peer, points": 12.0,
+    "noise 0.3: guard minus best peer but MEMO, points": 12.0,
+    "noise 0.3, MEMO's 200 images: guard minus MEMO, points": 12.0,
     "corruptions: guard minus base, points": 15.0,
-    "corruptions: guard minus best peer, points": 5.0,
+    "corruptions: guard minus best peer but MEMO, points": 5.0,
     "batches of 1: away from batches of 200, points": 2.0,
     "batches of 4: away from batches of 200, points": 2.0,
     "label-sorted, clean: guard minus base, points": -0.5,
@@ -48,6 +49,7 @@ AT_MOST = [
     "training time, share added",
 ]
 STRETCH = 200
+Reached = tuple[str, float | Interval]  # a goal, and what was measured: with an interval where it is a paired gain
 
 
 def summarise(out: Path) -> dict[str, Any]:
@@ -57,16 +59,20 @@ def summarise(out: Path) -> dict[str, Any]:
     cost = json.loads((out / "cost.json").read_text()) if (out / "cost.json").is_file() else {}
     tables = {name: table(results) for name, results in found.items() if results}
     reached = dict(reached_by(found, extras, cost))
+    paired = {name: value for name, value in reached.items() if isinstance(value, Interval)}
+    chosen = sorted(out.glob("peer-rates-*.json"))
     content = {
         "machine": machine("foolbox", "pyautoattack", "kornia"),
         "goals": GOALS,
         "at_most": AT_MOST,
-        "reached": reached,
+        "reached": {name: value.mean if name in paired else value for name, value in reached.items()},
+        "intervals": {name: [value.low, value.high] for name, value in paired.items()},
         "tables": tables,
         "drift": drift(found["streams"]),
         "masking": [row for path in sorted(out.glob("masking-*.json")) for row in json.loads(path.read_text())],
         "extras": extras,
         "cost": cost,
+        "peer_rates": {path.stem.rsplit("-", 1)[1]: json.loads(path.read_text()) for path in chosen},
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "robustness.json").write_text(json.dumps(content, indent=1) + "\n")
@@ -88,22 +94,28 @@ def table(results: Sequence[StressResult]) -> list[dict[str, Any]]:
         pick = (cell.model, what.family, what.name, what.level)
         how = {"order": cell.order, "batch_size": cell.batch_size, "count": cell.count, "warmup": cell.warmup}
         values = answers(results, *pick, **how)
-        found = bootstrap_interval(values)
-        rows.append(
-            {
-                "model": cell.model,
-                "what": what.key,
-                "order": cell.order,
-                "batch_size": cell.batch_size,
-                "seeds": len(values),
-                "images": values.shape[1],
-                "accuracy": percent(found),
-                "seconds": round(
-                    float(np.mean([r.cells[cell.key].seconds for r in results if cell.key in r.cells])), 1
-                ),
-            }
-        )
+        own = [r.cells[cell.key] for r in results if cell.key in r.cells]
+        row = {
+            "model": cell.model,
+            "what": what.key,
+            "order": cell.order,
+            "batch_size": cell.batch_size,
+            "seeds": len(values),
+            "images": values.shape[1],
+            "accuracy": percent(bootstrap_interval(values)),
+            "seconds": round(float(np.mean([one.seconds for one in own])), 1),
+        }
+        rows.append(row | ways(own))
     return rows
+
+
+def ways(cells: Sequence[CellResult]) -> dict[str, dict[str, float]]:
+    """Give what each way of an adaptive attack leaves right, in percent, averaged over seeds; nothing for one way."""
+    left = [one.extra.get("ways", {}) for one in cells]
+    names = [name for name in dict.fromkeys(name for one in left for name in one) if all(name in one for one in left)]
+    if len(names) < 2:
+        return {}
+    return {"ways": {name: round(100 * float(np.mean([one[name] for one in left])), 2) for name in names}}
 
 
 def answers(results: Iterable[StressResult], model: str, *what: Any, **how: Any) -> np.ndarray:
@@ -124,9 +136,30 @@ def percent(interval: Interval) -> list[float]:
     return [round(100 * value, 2) for value in (interval.mean, interval.low, interval.high)]
 
 
-def gain(results: Sequence[StressResult], ours: str, theirs: str, *what: Any, **how: Any) -> float:
-    pair = [answers(results, model, *what, **how) for model in (ours, theirs)]
-    return 100 * paired_gain(list(pair[0]), list(pair[1])).mean
+def gain(results: Iterable[StressResult], ours: str, theirs: str, *what: Any, **how: Any) -> Interval:
+    """Measure by how many points one model beats another, on the seeds, cells and images that both were run on."""
+    return paired([pair for r in results if (pair := _pair(r, ours, theirs, what or ("clean",), how))])
+
+
+def paired(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Interval:
+    """Measure a gain in points from right or wrong by image, a pair for each seed."""
+    found = paired_gain(*map(list, zip(*pairs, strict=True)))
+    return Interval(100 * found.mean, 100 * found.low, 100 * found.high)
+
+
+def _pair(result: StressResult, ours: str, theirs: str, what: tuple, how: dict) -> tuple[np.ndarray, np.ndarray] | None:
+    done = [sorted(c.cell.perturbation.key for c in result.find_all(model, *what, **how)) for model in (ours, theirs)]
+    if not done[0] or done[0] != done[1]:
+        return None
+    (at, right), (others, rights) = (result.per_image(model, *what, **how) for model in (ours, theirs))
+    common = np.intersect1d(at, others)
+    return right.numpy()[np.isin(at, common)], rights.numpy()[np.isin(others, common)]
+
+
+def best_peer(results: Sequence[StressResult], *what: Any) -> Interval | None:
+    """Measure the gain of the guard over the peer that it beats by least; None if no peer was run."""
+    there = [peer for peer in PEERS if any(r.find_all(peer, *what) for r in results)]
+    return min((gain(results, "guard", peer, *what) for peer in there), key=lambda found: found.mean, default=None)
 
 
 def recovered(results: Sequence[StressResult], *what: Any) -> float:
@@ -139,24 +172,14 @@ def recovered(results: Sequence[StressResult], *what: Any) -> float:
     return (guard - base) / (clean - base)
 
 
-def reached_by(found: dict[str, list[StressResult]], extras: list[dict], cost: dict) -> Iterable[tuple[str, float]]:
+def reached_by(found: dict[str, list[StressResult]], extras: list[dict], cost: dict) -> Iterable[Reached]:
     """Measure each goal that the results at hand can show."""
-    noise, corruptions, streams = found["noise"], found["corruptions"], found["streams"]
     at = ("noise", "gaussian", 0.3)
-    if noise:
-        yield "clean accuracy of the base", accuracy(noise, "none")
-        yield "clean accuracy, guard minus base, points", gain(noise, "guard", "none")
-        if extras:
-            yield "share of clean outputs that are bit-identical", float(np.mean([e["identical"] for e in extras]))
-        yield "noise 0.3: share of the lost accuracy recovered", recovered(noise, *at)
-        best = max(accuracy(noise, peer, *at) for peer in PEERS)
-        yield "noise 0.3: guard minus best peer, points", accuracy(noise, "guard", *at) - best
-    if corruptions:
-        yield "corruptions: guard minus base, points", gain(corruptions, "guard", "none", "corruption")
-        best = max(accuracy(corruptions, peer, "corruption") for peer in PEERS)
-        yield "corruptions: guard minus best peer, points", accuracy(corruptions, "guard", "corruption") - best
-    if streams:
-        yield from stream_goals(streams, at)
+    yield from table_goals(found, at)
+    if extras:
+        yield "share of clean outputs that are bit-identical", float(np.mean([e["identical"] for e in extras]))
+    if found["streams"]:
+        yield from stream_goals(found["streams"], at)
     yield from attack_goals(found)
     if found["faults"]:
         label = found["faults"][0].settings["suite"]["faults"][0]
@@ -169,7 +192,23 @@ def reached_by(found: dict[str, list[StressResult]], extras: list[dict], cost: d
             yield f"{name}, share added", cost[name]["share added"]
 
 
-def stream_goals(streams: Sequence[StressResult], at: tuple) -> Iterable[tuple[str, float]]:
+def table_goals(found: dict[str, list[StressResult]], at: tuple) -> Iterable[Reached]:
+    noise, corruptions, memo = found["noise"], found["corruptions"], found["memo"]
+    if noise:
+        yield "clean accuracy of the base", accuracy(noise, "none")
+        yield "clean accuracy, guard minus base, points", gain(noise, "guard", "none")
+        yield "noise 0.3: share of the lost accuracy recovered", recovered(noise, *at)
+        if least := best_peer(noise, *at):
+            yield "noise 0.3: guard minus best peer but MEMO, points", least
+    if any(result.find_all("memo", *at) for result in memo):
+        yield "noise 0.3, MEMO's 200 images: guard minus MEMO, points", gain(memo, "guard", "memo", *at)
+    if corruptions:
+        yield "corruptions: guard minus base, points", gain(corruptions, "guard", "none", "corruption")
+        if least := best_peer(corruptions, "corruption"):
+            yield "corruptions: guard minus best peer but MEMO, points", least
+
+
+def stream_goals(streams: Sequence[StressResult], at: tuple) -> Iterable[Reached]:
     whole = accuracy(streams, "guard", *at, order="shuffled", batch_size=200)
     for size in (1, 4):
         away = abs(accuracy(streams, "guard", *at, order="shuffled", batch_size=size) - whole)
@@ -186,17 +225,27 @@ def stream_goals(streams: Sequence[StressResult], at: tuple) -> Iterable[tuple[s
         yield "drifting: last stretch of 200, guard minus base, points", apart[-1]
 
 
-def attack_goals(found: dict[str, list[StressResult]]) -> Iterable[tuple[str, float]]:
+def attack_goals(found: dict[str, list[StressResult]]) -> Iterable[Reached]:
     attacks = {"PGD-20": (found["attacks"], "pgd"), "AutoAttack": (found["autoattack"], "autoattack")}
     for model, words in {"guard": "guard", "trained guard": "trained with its guard"}.items():
         for name, (results, word) in attacks.items():
-            cells = [c.cell for r in results[:1] for c in r.cells.values()]
-            labels = {c.perturbation.name for c in cells if c.perturbation.name.startswith(word) and c.model == model}
-            for label in labels:
-                yield f"{name}, {words} minus base, points", gain(results, model, "none", "attack", label)
-    if found["trained"] and found["noise"]:
-        ours = accuracy(found["trained"], "trained guard")
-        yield "clean accuracy, trained with its guard minus base, points", ours - accuracy(found["noise"], "none")
+            pairs = [(left(r, model, word), left(r, "none", word)) for r in results]
+            if whole := [(ours, base) for ours, base in pairs if ours is not None and base is not None]:
+                yield f"{name}, {words} minus base, points", paired(whole)
+    if any(result.find_all("trained guard") and result.find_all("none") for result in found["trained"]):
+        yield (
+            "clean accuracy, trained with its guard minus base, points",
+            gain(found["trained"], "trained guard", "none"),
+        )
+
+
+def left(result: StressResult, model: str, attack: str) -> np.ndarray | None:
+    """Say which images stay right in all runs of an attack, whatever their settings, (images,); None if one lacks."""
+    labels = [p.name for c in result.cells.values() if (p := c.cell.perturbation).name.partition("-")[0] == attack]
+    cells = [result.find_all(model, "attack", label) for label in dict.fromkeys(labels)]
+    if not cells or not all(cells):
+        return None
+    return np.min([result.per_image(model, "attack", one[0].cell.perturbation.name)[1].numpy() for one in cells], 0)
 
 
 def drift(streams: Sequence[StressResult]) -> dict[str, list[float]]:

@@ -117,12 +117,16 @@ WHY: dict[str, dict[str, str]] = {
             "A push of 8/255 is too small for this guard to tell from healthy images: nothing is flagged or "
             "repaired, and the answers are the base's. Robustness against it has to be trained."
         ),
-        "PGD-20": "Adaptive: the worst of gradients through the statistics and of the smooth stand-in.",
+        "PGD-20": "Adaptive: each image's worst over all ways of the attack.",
         "clean accuracy, trained": "Not run for all seeds.",
         "share of clean outputs": "Not run.",
         "inference time": "Not measured yet on a quiet machine; `benchmarks/_robust_cost.py` measures it.",
         "memory": "Not measured yet on a quiet machine; `benchmarks/_robust_cost.py` measures it.",
-        "training time": "Not measured: pixels are pushed in training, which takes two passes more by itself.",
+        "training time": (
+            "Half of each batch is shown a second time, and in three steps of four its pixels are pushed before that, "
+            "which takes a forward and a backward pass more. `benchmarks/_robust_cost.py` measures both, and steps "
+            "that push no pixels; on a quiet machine it was not run yet where no figure stands above."
+        ),
     },
 }
 

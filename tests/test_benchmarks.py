@@ -24,6 +24,7 @@ def test_goals_are_judged_in_their_own_direction(load):
     results["reached"] = {"speed": 1.0, "error": 0.5, "heat": 1.0}
     assert [goals.is_reached(results, name) for name in results["goals"]] == [False, True, True]
     assert goals.judged(results, "speed") == ("at least 2", "1", "**not reached**")
+    assert goals.judged(results | {"intervals": {"speed": [0.5, 1.5]}}, "speed")[1] == "1 [0.5, 1.5]"
 
 
 def test_a_goal_that_is_not_reached_needs_an_explanation(load):
@@ -103,3 +104,70 @@ def test_a_model_can_run_on_another_scan_and_must_use_it(load):
     assert not torch.equal(found, expected)
     with pytest.raises(RuntimeError, match="nothing ran by 'plain loop'"), models.scanned_by(scans.LOOP):
         pass
+
+
+@pytest.fixture
+def result():
+    """Build a stress test's result of lists of right and wrong, by model and perturbation."""
+    from mamba_mender.stress import Cell, CellResult, Perturbation, StressResult
+
+    def build(table):
+        cells = {}
+        for (model, family, name, level), right in table.items():
+            cell = Cell(model, Perturbation(family, name, level), count=len(right))
+            where = torch.arange(len(right)).flip(0)  # the order of the stream is not that of the set
+            correct = torch.tensor(right).bool()[where]
+            cells[cell.key] = CellResult(cell, where, torch.zeros_like(where), correct, 0.0)
+        return StressResult(cells, {"batch_size": 200})
+
+    return build
+
+
+def test_a_gain_is_paired_by_seed_cell_and_image(load, result):
+    summary = load("_robust_summary")
+    noise = ("noise", "gaussian", 0.3)
+    both = result({("guard", *noise): [1, 1, 1, 1], ("tent", *noise): [1, 1, 0, 1], ("sar", *noise): [1, 0, 0, 0]})
+    alone = result({("guard", *noise): [0, 0, 0, 0]})
+    found = summary.gain([both, alone], "guard", "tent", *noise)
+    assert found.mean == 25
+    assert found.low <= 25 <= found.high
+    assert summary.best_peer([both, alone], *noise) == found
+    assert summary.best_peer([alone], *noise) is None
+    fewer = result({("guard", *noise): [1, 0, 0, 0], ("tent", *noise): [0, 1]})
+    assert summary.gain([fewer], "guard", "tent", *noise).mean == 0
+
+
+def test_what_is_left_of_an_attack_is_what_all_its_runs_leave(load, result):
+    left = load("_robust_summary").left
+    table = {
+        ("guard", "attack", "autoattack-linf-100x1", 0.1): [1, 1, 0, 0],
+        ("guard", "attack", "autoattack-linf-20x1-adaptive", 0.1): [1, 0, 1, 0],
+        ("none", "attack", "autoattack-linf-100x1", 0.1): [1, 1, 0, 0],
+    }
+    assert left(result(table), "guard", "autoattack").tolist() == [1, 0, 0, 0]
+    assert left(result(table), "none", "autoattack") is None
+    assert left(result(table), "guard", "pgd") is None
+
+
+def test_the_rate_of_a_peer_is_chosen_by_what_it_gets_right_and_kept(load, monkeypatch, tmp_path):
+    peers = load("_robust_peers")
+    made = []
+
+    def make_peer(name, _model, *, source, lr):
+        made.append((name, lr))
+        return lr
+
+    def evaluate_stream(lr, pixels, labels, *, batch_size):
+        class Outcome:
+            correct = torch.tensor([lr > 0.003, lr < 0.1])
+
+        return Outcome
+
+    monkeypatch.setattr(peers, "make_peer", make_peer)
+    monkeypatch.setattr(peers, "evaluate_stream", evaluate_stream)
+    monkeypatch.setattr(peers, "validation_stream", lambda images: (None, None))
+    for _ in range(2):
+        assert peers.rate_of("tent", 3, None, None, None, tmp_path) == {"lr": 0.004}
+    assert len(made) == 12
+    assert peers.rate_of("eata", 3, None, None, None, tmp_path) == {"lr": 0.005}
+    assert peers.rate_of("lame", 3, None, None, None, tmp_path) == {}
