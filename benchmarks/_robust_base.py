@@ -14,7 +14,7 @@ from mamba_mender.training import TrainConfig, train
 
 OUT = Path("runs/benchmarks/robustness")
 VALIDATION = 2000
-SHAPE = {"num_classes": 10, "img_size": 28, "in_chans": 1, "patch_size": 8, "stride": 4, "embed_dim": 64, "d_state": 4}
+SHAPE = {"num_classes": 10, "img_size": 28, "in_chans": 1, "patch_size": 4, "embed_dim": 96, "d_state": 4}
 AUGMENT = Augment(flip=0.5, shift=0.07)
 
 
@@ -23,14 +23,21 @@ def images_of() -> ImageData:
     return load_data("fashion-mnist", validation=VALIDATION)
 
 
-def recipe(seed: int, epochs: float = 16) -> TrainConfig:
+def recipe(seed: int, epochs: float = 20) -> TrainConfig:
     """Give the training settings."""
     return TrainConfig(
-        epochs=epochs, batch_size=128, learning_rate=3e-3, ema=0.998, label_smoothing=0.1, evaluate_every=453, seed=seed
+        epochs=epochs,
+        batch_size=128,
+        learning_rate=3e-3,
+        ema=0.998,
+        label_smoothing=0.1,
+        precision="bf16",
+        evaluate_every=453,
+        seed=seed,
     )
 
 
-def base_of(seed: int, data: ImageData, out: Path = OUT, *, epochs: float = 16) -> torch.nn.Module:
+def base_of(seed: int, data: ImageData, out: Path = OUT, *, epochs: float = 20) -> torch.nn.Module:
     """Train the base of a seed, or load it; a training that was cut goes on."""
     folder = out / f"base-{seed}"
     if not (folder / "model.safetensors").is_file():

@@ -1,6 +1,7 @@
 """What no cell of a stress test tells: outputs equal to the bit, faults found, and whether attacks are masked."""
 
 import json
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,6 @@ from _robust_suites import EPS, FAULT
 
 from mamba_mender._files import write_atomic
 from mamba_mender.data import ImageData
-from mamba_mender.repair.guard.calibrate import watch
-from mamba_mender.repair.guard.fault_mending import fault_scores
 from mamba_mender.stress.attacks import Attack, masking_checks
 from mamba_mender.stress.faults import detection_auc, state_fault
 
@@ -63,19 +62,35 @@ def clean_outputs(base: torch.nn.Module, guard: torch.nn.Module, images: torch.T
 
 @torch.no_grad()
 def faults_found(guard: torch.nn.Module, images: torch.Tensor) -> dict[str, float]:
-    """Tell samples with faults in one state from samples without, by the entry farthest out of the healthy range."""
-    key = f"{FAULT.block}.{FAULT.state}"
+    """Tell samples with faults in one state from samples without, by what the guard sees at all of its places."""
     normalise, guarded = guard.children()
-    law = guarded.watches[key.replace(".", "_")]  # pyright: ignore
-    scores = {"hit": [], "whole": []}
+    scores: dict[str, list[torch.Tensor]] = {"hit": [], "whole": []}
+    called: dict[str, list[bool]] = {"hit": [], "whole": []}
     for number, part in enumerate(images.split(200)):
         for name, fault in {"hit": [FAULT], "whole": []}.items():
-            with state_fault(guarded.model, *fault, seed=number) if fault else nullcontext():
-                states, _ = watch(guarded.model, [key], normalise(part))
-            scores[name].append(fault_scores(states[key], law.centre, law.farthest))
+            seen: list[torch.Tensor] = []
+            hooks = [w.register_forward_hook(_scored(seen)) for w in guarded.watches.values()]  # pyright: ignore
+            with guarded.held(), state_fault(guarded, *fault, seed=number) if fault else nullcontext():  # pyright: ignore
+                guarded(normalise(part))
+            for hook in hooks:
+                hook.remove()
+            worst = torch.stack(seen).amax(0)
+            scores[name].append(worst)
+            called[name].extend((worst > 1).tolist())
     hit, whole = (torch.cat(scores[name]) for name in ("hit", "whole"))
     mask = torch.cat([torch.ones(len(hit)), torch.zeros(len(whole))]).bool()
-    return {"fault_auc": float(detection_auc(torch.cat([hit, whole]), mask))}
+    shares = {f"fault_called_{name}": sum(rows) / len(rows) for name, rows in called.items()}
+    return {"fault_auc": float(detection_auc(torch.cat([hit, whole]), mask)), **shares}
+
+
+def _scored(seen: list[torch.Tensor]) -> Callable[..., None]:
+    """Make a hook that keeps what a watched place scores each sample."""
+
+    def hook(watch: Any, given: tuple, _out: Any) -> None:
+        states, sent = given
+        seen.append(watch.law.scores(states, sent))
+
+    return hook
 
 
 def guarded_reset(model: torch.nn.Module) -> None:

@@ -89,6 +89,15 @@ def test_strange_entries_are_found_among_those_they_pull_at(hits):
     assert hits < ROUNDS
 
 
+def test_a_token_that_is_shifted_as_a_whole_is_not_faulty():
+    scatter = torch.full((12, 12), 0.9).double() + 0.1 * torch.eye(12)
+    states = torch.zeros(2, 3, 12).double()
+    states[0, 1] = 3 * (-1.0) ** torch.arange(12)
+    states[1, 1, :2] = torch.tensor([3.0, -3.0])
+    law = law_by_itself(12, farthest=9.0, precision=torch.linalg.inv(scatter), strangest=2.0)
+    assert find_faults(states, None, law).nonzero().tolist() == [[1, 1, 0], [1, 1, 1]]
+
+
 def test_what_is_far_does_not_hide_what_is_strange():
     scatter = torch.full((4, 4), 0.98).double() + 0.02 * torch.eye(4)
     states = torch.zeros(1, 2, 4).double()

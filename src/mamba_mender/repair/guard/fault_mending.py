@@ -6,7 +6,7 @@ from torch import Tensor
 from mamba_mender.repair.guard.fault_law import REACH, FaultLaw, span_of
 
 AT_ONCE = 2048  # tokens solved together
-ROUNDS = 8  # entries of one token that are found by their residuals, at most
+ROUNDS = 4  # entries of one token that are found by their residuals, at most
 
 
 def find_faults(states: Tensor, sent: Tensor | None, law: FaultLaw) -> Tensor:
@@ -15,7 +15,7 @@ def find_faults(states: Tensor, sent: Tensor | None, law: FaultLaw) -> Tensor:
     - far: not finite, or farther from the healthy mean than 4 times the farthest healthy entry;
     - stuck: channels that move over the tokens of a sample by less than a quarter of what any healthy sample shows;
     - strange: entries whose residual, given the layer before and the other channels of the token, is twice the
-      strangest healthy one; of a token the one with the largest residual first, then what is still strange.
+      strangest healthy one; of a token the one with the largest residual first, up to four.
 
     Args:
         states: (samples, tokens, channels).
@@ -96,7 +96,8 @@ def _strange(pull: Tensor, precision: Tensor, limit: Tensor) -> Tensor:
     """Find the strange entries of tokens, one after the other, each put right before the next is looked for.
 
     A fault of one entry makes its own residual z the largest: abs(P_ij) <= sqrt(P_ii P_jj). Making it what the others
-    expect, r_i -> r_i - (P r)_i / P_ii, changes P r by a multiple of P's column.
+    expect, r_i -> r_i - (P r)_i / P_ii, changes P r by a multiple of P's column. A token that is still strange when
+    four entries are put right is shifted as a whole, and none of it is faulty.
 
     Args:
         pull: P r, (tokens, channels).
@@ -104,16 +105,17 @@ def _strange(pull: Tensor, precision: Tensor, limit: Tensor) -> Tensor:
         limit: (channels,).
     """
     found = torch.zeros_like(pull, dtype=torch.bool)
+    left = torch.arange(len(pull), device=pull.device)
     for _ in range(min(ROUNDS, pull.shape[1] - 1)):
-        size = pull.abs().masked_fill(found, 0)
-        strange = (size > limit).any(-1)
-        if not bool(strange.any()):
+        place = (pull.abs() * precision.diagonal().rsqrt()).masked_fill(found[left], 0).argmax(-1, keepdim=True)
+        found[left] |= torch.zeros_like(found[left]).scatter_(1, place, value=True)
+        own = pull.gather(1, place) / precision.diagonal()[place]
+        pull = pull - own * precision[place[:, 0]]
+        strange = (pull.abs().masked_fill(found[left], 0) > limit).any(-1)
+        left, pull = left[strange], pull[strange]
+        if not len(left):
             break
-        place = (size * precision.diagonal().rsqrt()).argmax(-1)
-        hit = torch.nn.functional.one_hot(place, pull.shape[1]).bool() & strange[:, None]
-        found |= hit
-        own = torch.where(hit, pull / precision.diagonal(), 0.0).sum(-1, keepdim=True)
-        pull = pull - own * precision[place]
+    found[left] = False
     return found
 
 
