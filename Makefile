@@ -13,6 +13,8 @@ REQUIRE ?= cpu
 PY := $(VENV)/bin/python
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt src/mamba_mender/__init__.py $(wildcard src/mamba_mender/ops/csrc/*)
 BENCHMARKS := $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))
+# A process for each core, each on one thread; all tests of a file in one process, so that what they share is made once.
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest --require $(REQUIRE) --numprocesses auto --dist loadfile
 INSTALL := $(PY) -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
@@ -26,7 +28,7 @@ demo: $(VENV)/.demo ## find and mend the flaw of a small Vim on decoy digits; ab
 	$(VENV)/bin/mamba-mender mend --out runs/demo $(ARGS)
 
 test: $(VENV)/.test ## run the tests, with the C++ kernels required
-	$(PY) -m pytest --require $(REQUIRE) $(ARGS)
+	$(PYTEST) $(ARGS)
 
 # $(call stage,NAME,COMMAND): run a command, and print what it took
 stage = @echo "== $(1)"; start=$$(date +%s); $(2) || { echo "== $(1) failed after $$(($$(date +%s) - start)) s"; exit 1; }; \
@@ -36,8 +38,8 @@ check: $(VENV)/.test ## all that has to pass before a change lands: style, types
 	$(call stage,ruff check,$(PY) -m ruff check)
 	$(call stage,ruff format,$(PY) -m ruff format --check)
 	$(call stage,pyright,$(PY) -m pyright --pythonpath $(PY))
-	$(call stage,pytest,$(PY) -m pytest --require $(REQUIRE) --durations 10 $(ARGS))
-	$(call stage,pytest of the ops on one thread,OMP_NUM_THREADS=1 $(PY) -m pytest -q --require cpu tests/ops/test_scan.py tests/ops/test_cpu_scan.py tests/ops/test_cross_scan.py tests/ops/test_cpu_conv.py tests/ops/test_cpu_norm.py tests/ops/test_state_update.py tests/ops/test_conv_update.py)
+	$(call stage,pytest,$(PYTEST) --durations 10 $(ARGS))
+	$(call stage,pytest of the ops on all threads,$(PY) -m pytest -q --require cpu tests/ops/test_scan.py tests/ops/test_cpu_scan.py tests/ops/test_cross_scan.py tests/ops/test_cpu_conv.py tests/ops/test_cpu_norm.py tests/ops/test_state_update.py tests/ops/test_conv_update.py)
 	$(call stage,install without a compiler,$(MAKE) --no-print-directory fallback)
 	$(call stage,quick benchmarks,(for file in $(BENCHMARKS); do echo "-- $$file"; $(PY) $$file --quick || exit 1; done))
 

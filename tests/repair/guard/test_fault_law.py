@@ -7,6 +7,7 @@ import torch
 
 from mamba_mender.repair.guard.calibrate import watch
 from mamba_mender.repair.guard.fault_law import FaultLaw
+from mamba_mender.repair.guard.fault_mending import find_faults
 from mamba_mender.repair.guard.fault_survey import sent_to, unranged_fault_law, worst_scores
 from mamba_mender.repair.guard.layer_link import link_of
 
@@ -82,3 +83,14 @@ def test_nothing_is_before_the_first_layer():
     assert isinstance(law, FaultLaw)
     assert law.weights.shape == (0, 2)
     torch.testing.assert_close(law.precision, torch.eye(2), rtol=2e-3, atol=0)
+
+
+def test_places_without_a_judgement_by_residuals_still_see_what_is_far(guard, trained, test_set):
+    keys, key = list(guard.faults), "1.h"
+    states = watch(trained, keys, test_set[0])[0]
+    law = guard.faults[key]
+    blind = replace(law, strangest=torch.full_like(law.strangest, torch.inf))
+    hit = states[key].clone()
+    hit[0, 0, 0], hit[1, 1, 1] = float("nan"), 1e9
+    assert find_faults(hit, None, blind).nonzero().tolist() == [[0, 0, 0], [1, 1, 1]]
+    assert blind.scores(states[key], sent_to(key, keys, states)).isfinite().all()

@@ -83,7 +83,7 @@ def test_strange_entries_are_found_among_those_they_pull_at(hits):
     scatter = torch.full((8, 8), 0.98).double() + 0.02 * torch.eye(8)
     states = torch.randn(50, 6, 1).double() + 0.14 * torch.randn(50, 6, 8).double()
     law = law_by_itself(8, farthest=9.0, precision=torch.linalg.inv(scatter), strangest=2.5)
-    assert not find_faults(states, None, law).any()
+    assert find_faults(states, None, law) is None
     states[7, 2, :hits] += 2.5
     assert find_faults(states, None, law).nonzero().tolist() == [[7, 2, channel] for channel in range(hits)]
     assert hits < ROUNDS
@@ -112,7 +112,7 @@ def test_a_flipped_sign_is_found_by_the_layer_before(guard, trained, test_set):
     states = watch(trained, keys, test_set[0])[0]
     law, sent = guard.faults[key], sent_to(key, keys, states)
     own = states[key].clone()
-    assert not find_faults(own, sent, law).any()
+    assert find_faults(own, sent, law) is None
     place = (own.abs().amax((1, 2)) == own.abs().amax()).nonzero()[0, 0]
     token, channel = divmod(int(own[place].abs().argmax()), own.shape[-1])
     own[place, token, channel] *= -1

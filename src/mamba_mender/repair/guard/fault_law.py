@@ -25,7 +25,7 @@ class FaultLaw:
     before: healthy mean of the layer before, (tokens or 1, channels before); (1, 0) where nothing is before.
     weights: W, by least squares, (channels before, channels).
     precision: R^(-1), (channels, channels).
-    strangest: largest abs(z) of a healthy entry, (channels,).
+    strangest: largest abs(z) of a healthy entry, (channels,); infinite where residuals are not judged.
     narrowest: smallest range of a channel over the tokens of a healthy sample, (channels,); 0 where it is not judged.
     """
 
@@ -59,6 +59,11 @@ class FaultLaw:
     def pull(self, states: Tensor, expected: Tensor) -> Tensor:
         """Give R^(-1) r of each token, of the shape of states, (samples, tokens, channels)."""
         return (states - expected) @ self.precision
+
+    @property
+    def judges_residuals(self) -> bool:
+        """Whether entries are also judged by what the layer before and the other channels make likely."""
+        return bool(self.strangest.isfinite().any())
 
     @property
     def pull_limit(self) -> Tensor:

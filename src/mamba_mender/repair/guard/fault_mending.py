@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-from mamba_mender.repair.guard.fault_law import REACH, FaultLaw, span_of
+from mamba_mender.repair.guard.fault_law import REACH, FaultLaw
 
 AT_ONCE = 2048  # tokens solved together
 ROUNDS = 4  # entries of one token that are found by their residuals, at most
 
 
-def find_faults(states: Tensor, sent: Tensor | None, law: FaultLaw) -> Tensor:
+def find_faults(states: Tensor, sent: Tensor | None, law: FaultLaw) -> Tensor | None:
     """Find the entries that are faulty.
 
     - far: not finite, or farther from the healthy mean than 4 times the farthest healthy entry;
@@ -23,7 +23,7 @@ def find_faults(states: Tensor, sent: Tensor | None, law: FaultLaw) -> Tensor:
         law: what is healthy.
 
     Returns:
-        True where faulty, (samples, tokens, channels).
+        True where faulty, (samples, tokens, channels); None where nothing is.
 
     Example:
         >>> from mamba_mender.repair.guard.fault_law import FaultLaw
@@ -34,15 +34,19 @@ def find_faults(states: Tensor, sent: Tensor | None, law: FaultLaw) -> Tensor:
     """
     states = states.detach()
     faulty = _far_or_stuck(states, law)
+    if not law.judges_residuals:
+        return faulty
     expected = law.expected(None if sent is None else sent.detach())
-    whole = mend_faults(states, faulty, expected, law.precision) if bool(faulty.any()) else states
-    pull = law.pull(whole, expected)
-    limit = law.pull_limit
-    if bool((pull.abs().amax((0, 1)) <= limit).all()):
+    whole = states if faulty is None else mend_faults(states, faulty, expected, law.precision)
+    pull, limit = law.pull(whole, expected), law.pull_limit
+    if bool((pull.amax((0, 1)) <= limit).all() & (pull.amin((0, 1)) >= -limit).all()):
         return faulty
     where = (pull.abs() > limit).any(-1)
-    faulty[where] = faulty[where] | _strange(pull[where], law.precision, limit)
-    return faulty
+    strange = torch.zeros_like(states, dtype=torch.bool)
+    strange[where] = _strange(pull[where], law.precision, limit)
+    if faulty is not None:
+        return faulty | strange
+    return strange if bool(strange.any()) else None
 
 
 def mend_faults(states: Tensor, faulty: Tensor, expected: Tensor, precision: Tensor) -> Tensor:
@@ -78,18 +82,15 @@ def mend_faults(states: Tensor, faulty: Tensor, expected: Tensor, precision: Ten
     return out
 
 
-def _far_or_stuck(states: Tensor, law: FaultLaw) -> Tensor:
+def _far_or_stuck(states: Tensor, law: FaultLaw) -> Tensor | None:
     """Find what is far or stuck; a look at the extremes of each channel is mostly enough."""
-    high, low, reach = states.amax((0, 1)), states.amin((0, 1)), REACH * law.farthest
+    high, low, reach = states.amax(1), states.amin(1), REACH * law.farthest
     inside = (high <= law.centre.amin(0) + reach) & (low >= law.centre.amax(0) - reach)  # NaN compares False
-    faulty = torch.zeros_like(states, dtype=torch.bool)
-    if not bool(inside.all()):
-        faulty = ~((states - law.centre).abs() <= reach)
-    if bool(law.narrowest.any()):
-        stuck = REACH * span_of(states) < law.narrowest
-        if bool(stuck.any()):
-            faulty = faulty | stuck[:, None, :]
-    return faulty
+    stuck = REACH * (high - low) < law.narrowest
+    if bool(inside.all() & ~stuck.any()):
+        return None
+    faulty = ~((states - law.centre).abs() <= reach) | stuck[:, None, :]
+    return faulty if bool(faulty.any()) else None
 
 
 def _strange(pull: Tensor, precision: Tensor, limit: Tensor) -> Tensor:

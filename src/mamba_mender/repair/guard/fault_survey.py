@@ -9,6 +9,7 @@ from mamba_mender.repair.guard.fault_law import FaultLaw, span_of
 from mamba_mender.repair.guard.layer_link import LayerLink
 from mamba_mender.repair.guard.matrix_power import shrink
 
+MOST_JUDGED = 8  # places where residuals are judged, evenly spread: each costs two products of matrices
 RIDGE = 1e-3  # of the mean variance, added to a covariance before it is inverted
 
 
@@ -62,12 +63,25 @@ def measure_ranges(
             strangest[key] = pull.maximum(strangest.get(key, pull))
             span = span_of(value).amin(0)
             narrowest[key] = span.minimum(narrowest.get(key, span))
-    out = {}
+    out, judged = {}, judged_places(keys)
     for key, law in laws.items():
         strange = strangest[key] * law.precision.diagonal().rsqrt()
+        strange = strange if key in judged else torch.full_like(strange, torch.inf)
         narrow = narrowest[key] if positions else torch.zeros_like(narrowest[key])
         out[key] = FaultLaw(law.centre, farthest[key], law.before, law.weights, law.precision, strange, narrow)
     return out
+
+
+def judged_places(keys: Sequence[str]) -> set[str]:
+    """Choose where residuals are judged: everywhere in shallow models, else at eight places, the last among them.
+
+    Example:
+        >>> sorted(judged_places([str(n) for n in range(16)]), key=int)
+        ['1', '3', '5', '7', '9', '11', '13', '15']
+    """
+    if len(keys) <= MOST_JUDGED:
+        return set(keys)
+    return {keys[round((n + 1) * len(keys) / MOST_JUDGED) - 1] for n in range(MOST_JUDGED)}
 
 
 def sent_to(key: str, keys: Sequence[str], states: dict[str, Tensor]) -> Tensor | None:

@@ -1,5 +1,6 @@
 """A place where states are watched for faults."""
 
+import torch
 from torch import Tensor, nn
 
 from mamba_mender.repair.guard.fault_law import FaultLaw
@@ -14,7 +15,6 @@ class FaultWatch(nn.Module):
         mend: without it faults are counted, and left.
 
     Example:
-        >>> import torch
         >>> one, none = torch.ones(2), torch.zeros(2)
         >>> law = FaultLaw(torch.zeros(1, 2), one, torch.zeros(1, 0), torch.zeros(0, 2), torch.eye(2), one, none)
         >>> mended, faults = FaultWatch(law)(torch.tensor([[[0.5, float("nan")]]]))
@@ -42,7 +42,9 @@ class FaultWatch(nn.Module):
         law = self.law
         own = states.to(law.centre.dtype)
         faulty = find_faults(own, sent, law)
+        if faulty is None:
+            return states, torch.zeros(len(states), dtype=torch.long, device=states.device)
         counts = faulty.sum((1, 2))
-        if not self.mend or not bool(counts.any()):
+        if not self.mend:
             return states, counts
         return mend_faults(own, faulty, law.expected(sent), law.precision).to(states.dtype), counts
