@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from mamba_mender.models import Vim
-from mamba_mender.repair.guard import GuardConfig, StateGuard, site_guard
+from mamba_mender.repair.guard import GuardConfig, GuardedModel, StateGuard, site_guard
 from mamba_mender.repair.guard.law import law_of, wasserstein
 from mamba_mender.repair.guard.memory import learn
 from mamba_mender.repair.guard.site_law import SiteLaw
@@ -148,6 +148,21 @@ def test_what_is_learned_is_saved_with_the_model(shifted, guard, trained, test_s
     other = guard(trained)
     other.load_state_dict(shifted.state_dict())
     torch.testing.assert_close(run(other, test_set[2][250:300]), run(shifted, test_set[2][250:300]))
+
+
+def test_a_state_dict_of_another_calibration_brings_all_that_is_judged_by(guard, trained, digits, test_set):
+    config = GuardConfig(alpha=0.05)
+    images = {"mean": digits.mean, "std": digits.std, "sites": ["embedding", "0.h", "1.h"], "config": config}
+    fewer = StateGuard.calibrate(trained, digits.train.subset(torch.arange(600)), digits.validation, **images)
+    other, same = guard(trained), fewer(trained)
+    own = len(guard.laws["0.h"].gauge.distances), len(fewer.laws["0.h"].gauge.distances)
+    assert own[0] != own[1]
+    other = GuardedModel(trained, fewer.laws, config, faults=fewer.faults)
+    other.drift.judge_by(*[getattr(guard.laws["embedding"], n) for n in ("means", "within", "modes")], 0.1)
+    other.load_state_dict(same.state_dict())
+    assert other.vigilance.calibrated == own[1]
+    assert other.drift.limit == float(fewer.laws["embedding"].drift_limit)
+    assert torch.equal(run(other, test_set[2][:150]), run(same, test_set[2][:150]))
 
 
 def test_a_site_learns_from_the_health_of_what_it_flagged_and_remembers_it(shifted, test_set, monkeypatch):

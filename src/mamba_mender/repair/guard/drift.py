@@ -44,10 +44,15 @@ class StreamDrift(nn.Module):
 
     def __init__(self, means: Tensor, within: Tensor, modes: Modes, limit: float) -> None:
         super().__init__()
-        self.limit, self._modes = limit, modes
         self.register_buffer("mean", torch.zeros_like(means[0]))
         self.register_buffer("weight", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("_whiteners", matrix_power(shrink(within, RIDGE), -0.5), persistent=False)
+        self.register_buffer("_whiteners", torch.zeros_like(within), persistent=False)
+        self.judge_by(means, within, modes, limit)
+
+    def judge_by(self, means: Tensor, within: Tensor, modes: Modes, limit: float) -> None:
+        """Judge by another law from now on; what was seen is kept."""
+        self.limit, self._modes = limit, modes
+        self.get_buffer("_whiteners").copy_(matrix_power(shrink(within, RIDGE), -0.5))
         self._known = self._whitened(means)
 
     def is_drifted(self, states: Tensor) -> bool:

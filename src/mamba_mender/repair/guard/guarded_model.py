@@ -59,16 +59,14 @@ class GuardedModel(nn.Module):
         self.vigilance, self.drift = Vigilance(config.alpha), None
         self._weights: tuple[list[float], Sequence[float]] = ([], WEIGHTS)
         if laws:
-            first = next(iter(laws.values()))
-            count = first.gauge.scores.shape[1]
-            self.vigilance, self.drift = Vigilance(config.alpha, count), first.drift()
-            self._weights = false_alarm_weights(len(laws), count, config.alpha - first.rarity)
+            self.drift = next(iter(laws.values())).drift()
+            self._judge_by_laws()
         self.softness = 0.0
         self.keep_states = False
         self.last: Passage | None = None
         self.last_health: Tensor | None = None
         self._held = False
-        self.register_load_state_dict_post_hook(_forget_maps)
+        self.register_load_state_dict_post_hook(_after_loading)
         site_places(model, {*laws, *faults})  # refuses sites that are not there
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -87,6 +85,15 @@ class GuardedModel(nn.Module):
         self.last_health = _least(health)
         return out
 
+    def _judge_by_laws(self) -> None:
+        """Take what a stream is judged by from the law of the first site."""
+        law = next(iter(self.guards().values())).law
+        count = law.gauge.scores.shape[1]
+        self.vigilance.calibrated = count
+        self._weights = false_alarm_weights(len(self.sites), count, self.config.alpha - law.rarity)
+        if self.drift is not None:
+            self.drift.judge_by(law.means, law.within, law.modes, float(law.drift_limit))
+
     def _look_back(self, passage: Passage) -> None:
         """Count the samples of a pass for what the stream is judged by."""
         over = False
@@ -103,7 +110,7 @@ class GuardedModel(nn.Module):
         for part in self.children():
             if part is not self.model:
                 part._apply(lambda tensor: _not_halved(tensor, fn(tensor)))
-                _forget_maps(part, None)
+                _forget_maps(part)
         return self
 
     def reset(self) -> None:
@@ -209,7 +216,14 @@ def _least(health: list[Tensor]) -> Tensor | None:
     return out.detach()
 
 
-def _forget_maps(guarded: nn.Module, _keys: Any) -> None:
+def _after_loading(guarded: nn.Module, _keys: Any) -> None:
+    """Follow the laws that came with a state dict: those of another calibration, it may be."""
+    _forget_maps(guarded)
+    if isinstance(guarded, GuardedModel) and len(guarded.sites):
+        guarded._judge_by_laws()
+
+
+def _forget_maps(guarded: nn.Module) -> None:
     for module in guarded.modules():
         if isinstance(module, SiteGuard):
             module.forget_maps()
