@@ -37,6 +37,7 @@ def robustness_parts(results: dict[str, Any]) -> list[str]:
         "attacks": "Attacks on the first 500 test images; `transfer` is made on the bare model and shown to each, so "
         "it is an attack that ignores the guard. An adaptive attack is done in each way that fits the model, and the "
         "worst is counted:",
+        "cw": "C&W, which looks for the smallest change in L2 that is answered wrongly, on the same images:",
         "autoattack": "AutoAttack, the standard ensemble and a shorter one in each way; counted is what both leave:",
         "trained": "Trained on with its guard, clean and noisy:",
         "faults": "One bit of 1 % of the entries of one state (`2.h`) flipped:",

@@ -24,7 +24,6 @@ ADVERSARIES = (
     Attack("fgsm", eps=EPS, adaptive=True),
     Attack("pgd", eps=EPS, adaptive=True),
     Attack("transfer", eps=EPS, source="none"),
-    Attack("cw"),
 )
 ENSEMBLES = (
     Attack("autoattack", eps=EPS, context=20),
@@ -72,6 +71,7 @@ PARTS = {
         ("guard", *(f"guard without {name}" for name in ABLATIONS)),
     ),
     "attacks": Part(Suite(**NOTHING, attacks=ADVERSARIES, count_noise=500), ATTACKED),
+    "cw": Part(Suite(**NOTHING, attacks=(Attack("cw"),), count_noise=500), ATTACKED),
     "autoattack": Part(Suite(**NOTHING, attacks=ENSEMBLES, count_noise=500), ATTACKED),
     "trained": Part(
         Suite(**{**NOTHING, "noise": {"gaussian": (0.3,)}}, warmup=200), ("none", "trained", "trained guard")
