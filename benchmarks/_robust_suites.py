@@ -47,6 +47,7 @@ class Part:
 
 
 ALL = ("none", "guard", *PEERS)
+ONCE = ("tent", "eata", "sar", "t3a", "lame")  # peers that are far from the best; run for the first seed alone
 PARTS = {
     "noise": Part(Suite(**{**NOTHING, "noise": {"gaussian": (0.3,)}}, warmup=200), ALL),
     "levels": Part(Suite(**{**NOTHING, "noise": {"gaussian": (0.1, 0.2, 0.4, 0.5)}}, count_noise=1000), ALL),
