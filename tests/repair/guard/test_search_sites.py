@@ -9,12 +9,13 @@ from mamba_mender.repair.guard.search_sites import SiteScore, _choose, candidate
 
 
 def test_candidates_are_those_of_a_deep_model():
-    found = candidate_sites(["embedding", "0.h", "1.h", "2.h"])
-    assert found == {
+    blocks = tuple(f"{n}.h" for n in range(8))
+    assert candidate_sites(["embedding", *blocks]) == {
         "embedding": ("embedding",),
-        "all": ("embedding", "0.h", "1.h", "2.h"),
-        "first half": ("embedding", "0.h", "1.h"),
-        "blocks": ("0.h", "1.h", "2.h"),
+        "all": ("embedding", *blocks),
+        "first half": ("embedding", *blocks[:4]),
+        "first three quarters": ("embedding", *blocks[:6]),
+        "blocks": blocks,
     }
 
 

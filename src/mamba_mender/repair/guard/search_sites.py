@@ -119,13 +119,18 @@ def candidate_sites(keys: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Name the sets of sites that are tried; equal ones once.
 
     Example:
-        >>> list(candidate_sites(["embedding", "0.h", "1.h"]))
-        ['embedding', 'all', 'first half', 'blocks']
+        >>> list(candidate_sites(["embedding", "0.h", "1.h", "2.h", "3.h"]))
+        ['embedding', 'all', 'first half', 'first three quarters', 'blocks']
     """
     first = tuple(key for key in keys if StateKey.parse(key).block < 0)
     blocks = tuple(key for key in keys if key not in first)
-    half = first + blocks[: (len(blocks) + 1) // 2]
-    named = {"embedding": first, "all": first + blocks, "first half": half, "blocks": blocks}
+    named = {
+        "embedding": first,
+        "all": first + blocks,
+        "first half": first + blocks[: (len(blocks) + 1) // 2],
+        "first three quarters": first + blocks[: max(1, 3 * len(blocks) // 4)],
+        "blocks": blocks,
+    }
     kept: dict[str, tuple[str, ...]] = {}
     for name, sites in named.items():
         if sites and sites not in kept.values():

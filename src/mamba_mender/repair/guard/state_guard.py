@@ -206,10 +206,11 @@ class StateGuard:
 
 
 def default_sites(model: nn.Module) -> list[str]:
-    """Choose the embedding, where the model has one, and the residual stream in the first half of the blocks.
+    """Choose the embedding, where the model has one, and the residual stream after the first three quarters of blocks.
 
-    Up to five of those blocks, evenly spread. Of the embedding alone, with the first half, with all blocks, and all
-    blocks without it, this is what did best on the validation corruptions: what is repaired late has done its harm.
+    Up to five of those blocks, evenly spread. Of the embedding alone, with half, three quarters and all of the blocks,
+    and of blocks without it, this is what did best on noise and the validation corruptions: what is repaired late has
+    done its harm.
 
     Raises:
         ValueError: the model has no residual stream that is known here.
@@ -220,12 +221,12 @@ def default_sites(model: nn.Module) -> list[str]:
             f"StateGuard: {type(model).__name__} has no residual stream to guard; name its states in sites."
         )
     blocks = sorted(key for key in keys if key.block >= 0)
-    half = blocks[: max(1, len(blocks) // 2)]
+    early = blocks[: max(1, 3 * len(blocks) // 4)]
     most = MOST_SITES - (len(keys) - len(blocks))
-    if len(half) > most:
-        chosen = {round(n * (len(half) - 1) / (most - 1)) for n in range(most)}
-        half = [key for n, key in enumerate(half) if n in chosen]
-    return [str(key) for key in [*(key for key in keys if key.block < 0), *half]]
+    if len(early) > most:
+        chosen = {round(n * (len(early) - 1) / (most - 1)) for n in range(most)}
+        early = [key for n, key in enumerate(early) if n in chosen]
+    return [str(key) for key in [*(key for key in keys if key.block < 0), *early]]
 
 
 def in_order(model: nn.Module, sites: Collection[str]) -> list[str]:
