@@ -15,7 +15,7 @@ SITES = ("embedding", "0.h", "1.h")
 
 @pytest.fixture(scope="session")
 def digits():
-    return load_data("digits", limit=400)
+    return load_data("digits", limit=700)
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ class StateGuard:
     Example:
         >>> from mamba_mender.data import load_data
         >>> from mamba_mender.models import create_model
-        >>> data = load_data("digits", limit=400)
+        >>> data = load_data("digits", limit=700)
         >>> model = create_model("vim_micro", num_classes=10, img_size=8, in_chans=1, patch_size=2).eval()
         >>> guard = StateGuard.calibrate(model, data.train, data.validation, mean=data.mean, std=data.std)
         >>> guarded = guard(model)

@@ -78,7 +78,7 @@ def train_guarded(
         >>> from mamba_mender.data import load_data
         >>> from mamba_mender.models import create_model
         >>> model = create_model("vim_micro", num_classes=10, img_size=8, in_chans=1, patch_size=2)
-        >>> done = train_guarded(model, load_data("digits", limit=400), config=TrainConfig(steps=2, batch_size=32))
+        >>> done = train_guarded(model, load_data("digits", limit=700), config=TrainConfig(steps=2, batch_size=32))
         >>> sorted(done.guard.laws)[-1]
         'embedding'
     """
