@@ -1,6 +1,6 @@
 """How robust is a Vim on Fashion-MNIST, and what does the state guard add to it, beside its rivals?
 
-A Vim of 133 thousand weights, trained by one fixed recipe (`_robust_base.py`) for each of three seeds, is put through
+A Vim of 277 thousand weights, trained by one fixed recipe (`_robust_base.py`) for each of three seeds, is put through
 noise, the fifteen corruptions of ImageNet-C, streams, attacks and state faults: bare, with the guard, and with its
 rivals. All choices were made on validation images and validation corruptions; the test split is run here, once.
 Every cell is kept as it ends, so a run that was cut goes on.

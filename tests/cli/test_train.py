@@ -101,7 +101,7 @@ def test_a_model_for_other_images_is_named(tmp_path, capsys):
 def test_trains_with_a_guard_and_says_where_it_is(tmp_path, capsys):
     settings = tmp_path / "settings.yaml"
     settings.write_text("training: {healthy_count: 32, push_steps: 2}\nguard: {alpha: 0.05}")
-    arguments = [*SMALL, "--limit", "300", "--steps", "1", "--out", str(tmp_path / "run")]
+    arguments = [*SMALL, "--limit", "450", "--steps", "1", "--out", str(tmp_path / "run")]
     arguments += ["--guard", "--guard-config", str(settings)]
     arguments += ["--adversarial-eps", "4/255", "--plasticity-weight", "0.5", "--homeostatic-factor", "0.2"]
     code, out, err = train(capsys, *arguments, "--hebbian-rate", "0.3", "--corrupt-share", "0.25")
@@ -126,6 +126,7 @@ def test_trains_with_a_guard_and_says_where_it_is(tmp_path, capsys):
         (["--guard-config", "settings.yaml"], "--guard-config is about training with a guard; add --guard"),
         (["--guard", "--guard-config", "none.yaml"], "there is no file 'none.yaml'"),
         (["--guard", "--adversarial-eps", "8/0"], "must be a number such as 8/255 or 0.03, got '8/0'"),
+        (["--guard", "--trained-share", "0.5"], "name its file in --model, not 'vim_nano'"),
         (["--guard", "--corrupt-share", "2"], "corrupt_share must lie in [0, 1], got 2"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from mamba_mender._check import UserError
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -20,6 +22,7 @@ Homeostatic = Annotated[float | None, typer.Option(help="Weight on healthy activ
 Plasticity = Annotated[float | None, typer.Option(help="Weight on the distance to clean states. [default: 0.5]")]
 Eps = Annotated[str | None, typer.Option(help="Radius of worst-case pushes of pixels; 0 is off. [default: 8/255]")]
 Share = Annotated[float | None, typer.Option(help="Share of each batch that is corrupted. [default: 0.5]")]
+Trained = Annotated[float | None, typer.Option(help="Of weights from a file, the share that is new. [default: 1]")]
 
 EXAMPLE = "mamba-mender train --data fashion-mnist --model vim_nano --steps 500 --out runs/fashion"
 
@@ -48,6 +51,7 @@ def train(
     plasticity_weight: Plasticity = None,
     adversarial_eps: Eps = None,
     corrupt_share: Share = None,
+    trained_share: Trained = None,
     out: Annotated[Path, typer.Option(help="The run folder.")] = Path("mamba-mender-run/train"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")] = False,
@@ -70,8 +74,13 @@ def train(
     config = TrainConfig(**given, seed=seed, workers=workers)
     numbers: dict[str, Any] = {"hebbian_rate": hebbian_rate, "homeostatic_factor": homeostatic_factor}
     numbers |= {"plasticity_weight": plasticity_weight, "adversarial_eps": adversarial_eps}
-    numbers |= {"corrupt_share": corrupt_share}
+    numbers |= {"corrupt_share": corrupt_share, "trained_share": trained_share}
     guarding = guard_settings(guard, guard_config, numbers)
+    if guarding is not None and guarding[0].trained_share < 1 and not model.endswith(".safetensors"):
+        raise UserError(
+            f"train: with trained_share={guarding[0].trained_share} the weights kept lie between those of a trained "
+            f"model and the new ones; name its file in --model, not {model!r}."
+        )
     images = load_data(data, img_size=img_size, limit=limit, skip_bad=skip_bad)
     network, images = take_model(model, images, patch_size=patch_size, seed=seed)
     Console().print(images.description, *images.notes, f"Run folder: {out}", sep="\n", highlight=False)
@@ -129,7 +138,6 @@ def take_model(model: str, data: "ImageData", *, patch_size: int | None, seed: i
 
 def check_fit(path: str, network: "Any", data: "ImageData") -> None:
     """Refuse images that a model cannot take."""
-    from mamba_mender._check import UserError
 
     wants = (network.in_chans, *network.img_size)
     has = (data.channels, *data.img_size)

@@ -126,7 +126,7 @@ def train(
         )
         loop.go(resume=resume and out is not None)
         if out is not None and accelerator.is_main_process:
-            _save_weights(model, data, out / "model.safetensors")
+            save_weights(model, data, out / "model.safetensors")
     run = loop.run
     return TrainResult(model, run.history, run.best, run.step, loop.seconds, out)
 
@@ -165,7 +165,7 @@ def _on(device: torch.device, normalise: Callable[[Tensor], Tensor]) -> Callable
     return deepcopy(normalise).to(device) if isinstance(normalise, nn.Module) else normalise
 
 
-def _save_weights(model: nn.Module, data: ImageData, path: Path) -> None:
+def save_weights(model: nn.Module, data: ImageData, path: Path) -> None:
     """Save a model of ours with its card, any other model's weights alone."""
     if type(model).__module__.startswith("mamba_mender.models"):
         save_model(model, path, extra=model_card(data))

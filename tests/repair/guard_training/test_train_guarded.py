@@ -41,6 +41,19 @@ def test_it_trains_calibrates_and_saves(digits, make_vim, tmp_path):
     assert not torch.equal(saved.head.weight, make_vim().head.weight)
 
 
+def test_weights_are_kept_part_of_the_way(digits, make_vim, tmp_path):
+    """The same training, once kept in full and once by a quarter; the guard is of the weights that are saved."""
+    kept = {}
+    for share in (1.0, 0.25):
+        settings, out = replace(SETTINGS, trained_share=share), tmp_path / str(share)
+        done = train_guarded(make_vim(), digits, guard_training=settings, config=CONFIG, out=out, progress=False)
+        kept[share] = load_model(out / "model.safetensors")
+        done.guard(kept[share])
+        assert torch.equal(done.result.model.head.weight, kept[share].head.weight)
+    start, whole, quarter = (each.head.weight for each in (make_vim(), kept[1.0], kept[0.25]))
+    assert_close(quarter, torch.lerp(start, whole, 0.25))
+
+
 def test_resume_is_exact(digits, make_vim, tmp_path):
     def run(folder, *callbacks, resume=False):
         model = make_vim()
@@ -76,7 +89,7 @@ def test_the_weights_are_chosen_by_plain_and_pushed_images_together(digits, make
 
 def test_too_few_validation_images_are_refused_before_the_training(digits, make_vim, tmp_path):
     few = replace(digits, validation=digits.validation.subset(torch.arange(33)))
-    with pytest.raises(UserError, match=r"33 validation images are too few .* alpha=0\.03: at least 34"):
+    with pytest.raises(UserError, match=r"33 validation images are too few .* alpha=0\.03: at least 67"):
         train_guarded(make_vim(), few, guard_training=SETTINGS, config=CONFIG, out=tmp_path, progress=False)
     assert not list(tmp_path.iterdir())
 

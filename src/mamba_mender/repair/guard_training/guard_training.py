@@ -11,7 +11,7 @@ from mamba_mender.repair.guard import GuardConfig
 from mamba_mender.repair.guard.named_settings import named_settings
 
 PARTS = ("training", "guard")
-SHARES = ("corrupt_share", "state_share", "hebbian_rate", "adversarial_eps")
+SHARES = ("corrupt_share", "state_share", "hebbian_rate", "adversarial_eps", "trained_share")
 AMOUNTS = ("corrupt_weight", "state_noise", "state_gain", "state_eps", "homeostatic_factor", "plasticity_weight")
 COUNTS = ("push_steps", "refresh_every", "healthy_count", "bands")
 
@@ -35,6 +35,8 @@ class GuardTraining:
     plasticity_weight: weight of the squared distance of corrupted and repaired states from the clean ones.
     refresh_every: steps between refreshes.
     healthy_count: images on which the healthy statistics are first measured.
+    trained_share: share of what was learned in the weights that are kept, see :func:`mix_weights`; below 1 for a model
+        that was trained before, which then keeps more of its accuracy on clean images.
     bands: of token modes whose correlations the repair restores, fewer than at inference since each step pays.
     """
 
@@ -53,6 +55,7 @@ class GuardTraining:
     refresh_every: int = 10
     healthy_count: int = 1000
     bands: int = 4
+    trained_share: float = 1.0
 
     def __post_init__(self) -> None:
         for name in SHARES:

@@ -15,9 +15,11 @@ from mamba_mender.repair.guard import GuardConfig, StateGuard
 from mamba_mender.repair.guard.state_guard import default_sites
 from mamba_mender.repair.guard_training.guard_step import GuardStep
 from mamba_mender.repair.guard_training.guard_training import GuardTraining
+from mamba_mender.repair.guard_training.mix_weights import mix_weights
 from mamba_mender.repair.guard_training.worst_push import worst_push
 from mamba_mender.training import TrainConfig, TrainResult, train
 from mamba_mender.training.evaluate import Evaluation
+from mamba_mender.training.train import save_weights
 
 TRAINING, GUARD = GuardTraining(), GuardConfig()
 FINE_TUNING = TrainConfig(epochs=3, batch_size=128, learning_rate=1e-3, ema=0.998)
@@ -56,6 +58,8 @@ def train_guarded(
 
     Where pixels are pushed, the weights kept are those of the best mean of two accuracies on the validation images:
     of all as they are, and of the first 500 pushed by five steps (unless ``config.best_by`` names another metric).
+    Then they go back to those the model came with by what ``guard_training.trained_share`` leaves; the metrics in the
+    result are those from before.
 
     Args:
         model: takes normalised images; trained in place, from the weights it has.
@@ -82,7 +86,7 @@ def train_guarded(
         >>> sorted(done.guard.laws)[-1]
         'embedding'
     """
-    least = int(1 / guard_config.alpha) + 1
+    least = int(2 / guard_config.alpha) + 1
     if len(data.validation) < least:
         raise UserError(
             f"train_guarded: {len(data.validation)} validation images are too few to calibrate a guard of alpha="
@@ -103,6 +107,7 @@ def train_guarded(
         metrics = {"pushed_accuracy": judge.pushed, "mean_accuracy": judge.mean}
         if config.best_by == "accuracy":
             config = replace(config, best_by="mean_accuracy")
+    start = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     result = train(
         model,
         data,
@@ -116,6 +121,10 @@ def train_guarded(
         metrics=metrics,
         progress=progress,
     )
+    if guard_training.trained_share < 1:
+        mix_weights(model, start, guard_training.trained_share)
+        if out is not None:
+            save_weights(model, data, Path(out) / "model.safetensors")
     with in_mode(model, training=False):
         guard = StateGuard.calibrate(
             model,
