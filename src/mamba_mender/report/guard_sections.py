@@ -63,6 +63,9 @@ def repair_section(told: Mapping[str, Any], figures: Path) -> Section:
         f"gets {percent(told['base'])} right, the guarded one {percent(told['repaired'])}: {told['to_right']} answers "
         f"turned right and {told['to_wrong']} wrong; {told['changed']} differ at all."
     ]
+    if sum(told.get("elsewhere", {}).values()):
+        places = ", ".join(f"{count} at {key}" for key, count in told["elsewhere"].items() if count)
+        said.append(f"Faulty entries at places that are watched for faults alone: {places}.")
     rows, bars = [], {}
     for key, site in told["sites"].items():
         values = [site["before"], site["after"], site["restored"]]
@@ -77,7 +80,7 @@ def repair_section(told: Mapping[str, Any], figures: Path) -> Section:
         ("Restored", "1 is all"),
         ("Health", "mean"),
         ("Unhealthy", "share"),
-        ("Faults", "entries mended"),
+        ("Faults", "entries"),
     ]
     table = Table("Distances of the states from the healthy law around the repair", "Site", columns, rows)
     plates = hang_figure(

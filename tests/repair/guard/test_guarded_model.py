@@ -357,3 +357,15 @@ def test_half_precision_leaves_the_statistics(guard, trained, test_set):
         late(test_set[2][:100].bfloat16())
     assert late.last_health.isfinite().all()
     assert late.double().guards()["0.h"].law.within.dtype == torch.float64
+
+
+def test_autocast_leaves_the_statistics(guard, trained, test_set):
+    guarded = guard(trained)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        for part in test_set[0].split(120):
+            guarded(part)
+        assert (guarded.last_health < 1).float().mean() < 0.2
+        for part in test_set[2][:240].split(120):
+            guarded(part)
+    assert guarded.last.flagged.float().mean() > 0.5
+    assert guarded.guards()["0.h"].memory.law.scatter.dtype == torch.float32

@@ -55,7 +55,7 @@ def test_halves_make_a_whole():
 def test_places_with_other_tokens_have_no_link():
     batches = [{"a": torch.randn(6, 4, 3), "b": torch.randn(6, 4, 5), "c": torch.randn(6, 2, 5)}]
     centres = {"a": torch.zeros(1, 3), "b": torch.zeros(1, 5), "c": torch.zeros(1, 5)}
-    links = measure_links(batches, ["a", "b", "c"], centres)
+    links = measure_links(batches, {"a": None, "b": "a", "c": "b"}, centres)
     assert list(links) == ["b"]
     assert links["b"].cross.shape == (3, 5)
 

@@ -74,6 +74,27 @@ def test_held_out_must_be_of_the_same_kind(trained, digits, test_set):
         StateGuard.calibrate(trained, digits.train, test_set[0], mean=digits.mean, std=digits.std)
 
 
+def test_a_third_of_the_samples_is_set_apart_however_they_are_batched(trained, test_set):
+    for size in (60, 250, 7):
+        guard = StateGuard.calibrate(trained, test_set[0][:240], batch_size=size, config=GuardConfig(alpha=0.03))
+        assert (guard.card["healthy"], guard.card["held_out"]) == (160, 80)
+
+
+def test_each_input_needs_a_label(trained, test_set):
+    with pytest.raises(UserError, match="359 inputs came with 100 labels"):
+        StateGuard.calibrate(trained, test_set[0], labels=test_set[1][:100])
+
+
+def test_no_sites_are_refused(guard):
+    with pytest.raises(ValueError, match="at least one site"):
+        guard.at([])
+
+
+def test_the_places_keep_their_order_in_a_file(guard, tmp_path):
+    again = StateGuard.load(guard.save(tmp_path / "guard.safetensors"))
+    assert list(again.faults) == list(guard.faults) == ["embedding", "0.h", "1.h"]
+
+
 def test_a_model_that_is_never_right_is_refused(trained, test_set):
     with pytest.raises(UserError, match="no healthy sample right"):
         StateGuard.calibrate(

@@ -58,6 +58,7 @@ def analysis():
         unhealthy=[0.0, 0.1, 0.9, 1.0],
         repaired=[1.0, 0.0, 1.0, 1.0],
         moved=[0.0, 0.0, 0.9, 1.0],
+        elsewhere=[0.0, 0.0, 3.0, 1.0],
         bar=[0.03, 0.03, 0.5, 1.0],
         contrast=[None, None, 0.5, 0.6],
         shares=[[], [], [0.5, 0.5], [0.9, 0.1]],
@@ -136,7 +137,7 @@ def test_a_guard_is_drawn_along_its_stream(analysis):
         "Energy of the flagged states",
         "Correlation with the layer before",
         "Gains that rose",
-        "Entries mended",
+        "Faulty entries",
         "Classes that are shown",
     ]
     lines = panel(figure, "Health of the samples").lines

@@ -48,7 +48,7 @@ class SiteSeries:
     distance, distance_after: W2 from the healthy law of what they show to the flagged states of the batch.
     energy, energy_after: V = W2^2 / 2 of these.
     link: drift of the remembered correlation with the layer before, see :func:`layer_correlation_drift`.
-    faults: entries that were mended.
+    faults: entries found faulty.
     """
 
     health: Series = field(default_factory=list)
@@ -83,6 +83,7 @@ class GuardAnalysis:
     repaired: see :func:`repair_ratio`; moved: share of all samples that were flagged and moved.
     bar: p-value up to which samples are flagged.
     contrast: factor on what the images show, and shares: of the classes they show; None and [] where it cannot be told.
+    elsewhere: faulty entries at places that are watched for faults alone.
     accuracy, base: of the guarded model and of the model itself; None without labels.
     sites: by key, in the order of the model.
     config: the guard's settings.
@@ -97,6 +98,7 @@ class GuardAnalysis:
     bar: Series = field(default_factory=list)
     contrast: Series = field(default_factory=list)
     shares: list[list[float]] = field(default_factory=list)
+    elsewhere: Series = field(default_factory=list)
     accuracy: Series = field(default_factory=list)
     base: Series = field(default_factory=list)
     sites: dict[str, SiteSeries] = field(default_factory=dict)
@@ -184,6 +186,7 @@ def _add_batch(found: GuardAnalysis, guarded: GuardedModel, inputs: Tensor, labe
     shown = passage.composition
     found.contrast.append(None if shown is None else shown.contrast)
     found.shares.append([] if shown is None else shown.shares.tolist())
+    found.elsewhere.append(float(sum(int(counts.sum()) for counts in passage.faults.values())))
     found.accuracy.append(None if labels is None else _share_right(ours, labels))
     found.base.append(None if labels is None else _share_right(logits_of(guarded.model(inputs)), labels))
     for key, report in passage.reports.items():

@@ -11,7 +11,7 @@ from mamba_mender._progress import ProgressLine
 from mamba_mender.nn.mode import in_mode
 from mamba_mender.repair.guard.drift import HealthyBlocks
 from mamba_mender.repair.guard.fault_law import FaultLaw
-from mamba_mender.repair.guard.fault_survey import measure_ranges, unranged_fault_law, worst_scores
+from mamba_mender.repair.guard.fault_survey import measure_ranges, place_before, unranged_fault_law, worst_scores
 from mamba_mender.repair.guard.guarded_model import site_places
 from mamba_mender.repair.guard.health import (
     RANK,
@@ -63,12 +63,14 @@ class _Watch(Tap):
 
 
 def watch(model: nn.Module, keys: Sequence[str], inputs: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """Run a model once, and give the states at its sites, (samples, tokens, channels), and its output."""
+    """Run a model once, and give the states at its sites, (samples, tokens, channels), as they come, and its output."""
     places = site_places(model, keys)
     tap = _Watch({point.key: str(key) for key, point in places.points.items()})
     with listen(tap, places.spots()):
         out = model(inputs)
-    return {key: tap.states[key] for key in keys}, getattr(out, "logits", out)
+    if unreached := [key for key in keys if key not in tap.states]:
+        raise UserError(f"StateGuard: the model's pass never reaches {unreached[0]!r}; name other sites.")
+    return tap.states, getattr(out, "logits", out)
 
 
 def measure_laws(
@@ -82,14 +84,14 @@ def measure_laws(
 
     Args:
         model: the model.
-        keys: of the places, in the order of the model.
+        keys: of the places.
         fit: what the statistics are of.
         held_out: disjoint from it.
         bands: of token modes.
         progress: show a bar when it lasts longer than two seconds.
 
     Returns:
-        For each key, a law, and what tells a fault.
+        For each key, in the order in which the model reaches them, a law, and what tells a fault.
 
     Raises:
         UserError: the model predicts no sample right, or states are not finite.
@@ -100,6 +102,7 @@ def measure_laws(
         torch.no_grad(),
         ProgressLine(total, label="calibrate", shown=progress) as line,
     ):
+        keys = list(watch(model, keys, next(fit.batches())[0][:1])[0])
         survey = _Survey(model, keys, fit, line)
         laws = survey.laws(survey.means(), bands)
         laws, faults = survey.faults(laws)
@@ -123,6 +126,8 @@ class _Trial:
     def add(self, states: dict[str, Tensor], labels: Tensor | None) -> None:
         """Score the states of a batch; the classes are guessed where there are no labels."""
         for key, value in states.items():
+            if not bool(value.isfinite().all()):
+                raise UserError(f"StateGuard: the held-out states at {key!r} are not finite; check model and data.")
             law = self.laws[key]
             self.scores[key].append(nonconformity(value, law.gauge, law.modes))
             self.kinds[key].append(law.kinds_of(value))
@@ -265,10 +270,11 @@ class _Survey:
     def faults(self, laws: dict[str, SiteLaw]) -> tuple[dict[str, SiteLaw], dict[str, FaultLaw]]:
         """Measure how places go together, and what tells a fault at each."""
         centres = {key: law.gauge.centre for key, law in laws.items()}
-        links = measure_links((states for states, _ in self.healthy()), self.keys, centres)
+        befores = {key: place_before(key, self.keys) for key in self.keys}
+        links = measure_links((states for states, _ in self.healthy()), befores, centres)
         scatter = {key: law.modes.pooled(law.law().scatter) for key, law in laws.items()}
-        before: dict[str, Tensor | None] = dict(zip(self.keys[1:], scatter.values(), strict=False))
-        fitted = {key: unranged_fault_law(centres[key], scatter[key], links.get(key), before.get(key)) for key in laws}
+        before = {key: None if name is None else scatter[name] for key, name in befores.items()}
+        fitted = {key: unranged_fault_law(centres[key], scatter[key], links.get(key), before[key]) for key in laws}
         states = (states for states, _ in self.healthy())
         faults = measure_ranges(states, self.keys, fitted, positions=self.fit.positions)
         return {key: replace(law, link=_float(links.get(key))) for key, law in laws.items()}, faults

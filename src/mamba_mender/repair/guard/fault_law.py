@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-REACH = 4.0  # times the farthest or narrowest healthy entry: what shifted inputs do not reach
+REACH = 4.0  # times the farthest or narrowest healthy entry; what shifted inputs seldom reach: strong fog is flatter
 BEYOND = 2.0  # times the strangest residual: a shift moves what the layer before sends as well
 TINY = 1e-30
 
@@ -71,7 +71,9 @@ class FaultLaw:
         return BEYOND * self.strangest * self.precision.diagonal().sqrt()
 
     def scores(self, states: Tensor, sent: Tensor | None) -> Tensor:
-        """Score each sample by the entry farthest out; above 1 it has a fault.
+        """Score each sample by the entry farthest out; none has a fault up to 1.
+
+        Above 1 it mostly has one: a token that is strange as a whole scores high, too, and has none.
 
         The largest of abs(u - centre) / (4 farthest), abs(z) / (2 strangest) and narrowest / (4 range); infinite where
         an entry is not finite.

@@ -5,12 +5,14 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from mamba_mender.repair.guard.fault_law import FaultLaw, span_of
+from mamba_mender.repair.guard.fault_law import TINY, FaultLaw, span_of
 from mamba_mender.repair.guard.layer_link import LayerLink
 from mamba_mender.repair.guard.matrix_power import shrink
+from mamba_mender.taps.state_key import StateKey
 
 MOST_JUDGED = 8  # places where residuals are judged, evenly spread: each costs two products of matrices
 RIDGE = 1e-3  # of the mean variance, added to a covariance before it is inverted
+FLOOR = 1e-3  # of a place's largest limit: what a channel that never moves is allowed
 
 
 def unranged_fault_law(
@@ -68,8 +70,14 @@ def measure_ranges(
         strange = strangest[key] * law.precision.diagonal().rsqrt()
         strange = strange if key in judged else torch.full_like(strange, torch.inf)
         narrow = narrowest[key] if positions else torch.zeros_like(narrowest[key])
-        out[key] = FaultLaw(law.centre, farthest[key], law.before, law.weights, law.precision, strange, narrow)
+        far, strange = _floored(farthest[key]), _floored(strange)
+        out[key] = FaultLaw(law.centre, far, law.before, law.weights, law.precision, strange, narrow)
     return out
+
+
+def _floored(limits: Tensor) -> Tensor:
+    """Leave no limit at 0: a channel that is the same in every healthy sample may move by rounding."""
+    return limits.clamp_min(FLOOR * float(limits.max()) + TINY)
 
 
 def judged_places(keys: Sequence[str]) -> set[str]:
@@ -84,10 +92,22 @@ def judged_places(keys: Sequence[str]) -> set[str]:
     return {keys[round((n + 1) * len(keys) / MOST_JUDGED) - 1] for n in range(MOST_JUDGED)}
 
 
-def sent_to(key: str, keys: Sequence[str], states: dict[str, Tensor]) -> Tensor | None:
-    """Give the states of the place before, or None at the first place."""
-    place = list(keys).index(key)
-    return states[keys[place - 1]] if place else None
+def place_before(key: str, keys: Iterable[str]) -> str | None:
+    """Name the residual state that a place's block gets, or None where it is not among the keys.
+
+    Example:
+        >>> place_before("2.x.forward", ["embedding", "0.h", "1.h", "2.z", "2.h"]), place_before("0.h", ["0.h"])
+        ('1.h', None)
+    """
+    block = StateKey.parse(key).block
+    stream = [found for found in map(StateKey.parse, keys) if found.state == "h" and found.block < block]
+    return str(max(stream, key=lambda found: found.block)) if stream else None
+
+
+def sent_to(key: str, keys: Iterable[str], states: dict[str, Tensor]) -> Tensor | None:
+    """Give the states of the place before, or None where nothing is before."""
+    before = place_before(key, keys)
+    return None if before is None else states[before]
 
 
 def worst_scores(laws: dict[str, FaultLaw], keys: Sequence[str], states: dict[str, Tensor]) -> Tensor:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from mamba_mender.repair.guard.config import GuardConfig
@@ -28,7 +29,8 @@ class GuardedModel(nn.Module):
     """Run a model, and repair its states where they are unhealthy.
 
     One forward pass is one pass through the model: each site judges the states that reach it, and a sample that was
-    flagged is repaired there and at every later site. Samples that are not flagged are left as they are, to the bit.
+    flagged is repaired there and at every later site. Samples that are not flagged are left as they are, to the bit
+    (but where a scan's own output "s" is guarded: it is then computed apart from its gate, and rounds otherwise).
     What is remembered is in the state dict. While gradients are recorded, they flow through the statistics too.
 
     Args:
@@ -74,7 +76,7 @@ class GuardedModel(nn.Module):
         refuse_compiled("GuardedModel", self.model)
         places = site_places(self.model, [_unescape(key) for key in {**self.sites, **self.watches}])
         passage = Passage(self._weights[0], self.vigilance, self.drift, self._held, self.softness, self.keep_states)
-        passage.measure_weights = self._weights[1]
+        passage.measure_weights, passage.mends = self._weights[1], self.config.mend_faults
         with listen(_GuardTap(self, places, passage), places.spots()):
             out = self.model(*args, **kwargs)
         if not self._held and self.config.mode == "running":
@@ -175,9 +177,14 @@ class _GuardTap(Tap):
 
     def __init__(self, guarded: GuardedModel, places: Places, passage: Passage) -> None:
         self._keys = {point.key: str(key) for key, point in places.points.items()}
+        self._stream = {str(key) for key in places.points if key.state == "h"}
         self._guards, self._watches, self._passage = guarded.guards(), guarded.watches, passage
 
     def point(self, point: Point, value: Tensor) -> Tensor:
+        with torch.autocast(value.device.type, enabled=False):  # statistics keep their precision
+            return self._guard(point, value)
+
+    def _guard(self, point: Point, value: Tensor) -> Tensor:
         key, passage, faults = self._keys[point.key], self._passage, None
         if _escape(key) in self._watches:
             value, faults = self._watches[_escape(key)](value, passage.sent)
@@ -185,7 +192,8 @@ class _GuardTap(Tap):
             value = self._guards[key](value, passage, key, faults)
         elif faults is not None:
             passage.faults[key] = faults
-        passage.sent = value
+        if key in self._stream:
+            passage.sent = value
         return value
 
 

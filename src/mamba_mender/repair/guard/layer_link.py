@@ -1,8 +1,7 @@
 """The Hebbian correlation between a layer and the one before it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -61,13 +60,13 @@ def link_of(sent: Tensor, states: Tensor, *, before: Tensor, centre: Tensor) -> 
 
 
 def measure_links(
-    healthy: Iterable[dict[str, Tensor]], keys: Sequence[str], centres: dict[str, Tensor]
+    healthy: Iterable[dict[str, Tensor]], befores: Mapping[str, str | None], centres: dict[str, Tensor]
 ) -> dict[str, LayerLink]:
     """Measure how each place of a model goes together with the place before it, where tokens are the same.
 
     Args:
         healthy: states of samples, by place, batch by batch, each (samples, tokens, channels).
-        keys: places in the order of the model.
+        befores: the place before each place; None where there is none.
         centres: healthy means by place.
 
     Returns:
@@ -78,9 +77,9 @@ def measure_links(
     for states in healthy:
         size = len(next(iter(states.values())))
         count += size
-        for before, key in pairwise(keys):
-            if states[before].shape[1] != states[key].shape[1]:
-                continue  # tokens were merged in between
+        for key, before in befores.items():
+            if before is None or states[before].shape[1] != states[key].shape[1]:
+                continue  # nothing is before, or tokens were merged in between
             means = {"before": centres[before].double(), "centre": centres[key].double()}
             new = link_of(states[before].double(), states[key].double(), **means)
             sums[key] = sums[key].learned(new, size / count) if key in sums else new

@@ -64,11 +64,12 @@ class Passage:
     vigilance: what tells a shift from false alarms.
     drift: what tells a shift of the whole stream by its mean; None where classes are not told apart.
     held: leave the memories as they are.
+    mends: whether faults are mended, or only counted.
     softness: width of a smooth gate, in standard deviations of healthy scores; 0 is the gate itself.
     keep: keep the states around each repair.
     first: p-value of the distance at the first site among samples of its kind, (samples,): what the stream is judged
         by.
-    sent: states as the place before sent them on, (samples, tokens, channels before).
+    sent: the newest residual states as they were sent on, (samples, tokens, channels before).
     arrived: states at the first site, (samples, tokens, channels).
     bar: p-value up to which samples of this stream are repaired.
     alarmed: samples found unhealthy so far by themselves, (samples,).
@@ -94,5 +95,6 @@ class Passage:
     gate: Tensor | None = None
     composition: Composition | None = None
     measure_weights: Sequence[float] = WEIGHTS
+    mends: bool = True
     reports: dict[str, SiteReport] = field(default_factory=dict)
     faults: dict[str, Tensor] = field(default_factory=dict)

@@ -1,8 +1,9 @@
 """What a repair did: the states of each site before and after it, and the answers with and without it."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ class SiteRepair:
     restored: share of the distance that the repair took away, 1 - after / before; below 0 where it added to it.
     health: mean health of all samples here, before the repair.
     flagged: share of all samples whose health is below 1 here.
-    faults: entries that were mended.
+    faults: entries found faulty.
     """
 
     samples: int
@@ -47,6 +48,7 @@ class RepairAnalysis:
     base, repaired: share of right answers of the model itself and of the guarded one.
     to_right, to_wrong: answers that the repair turned from wrong to right, and from right to wrong.
     changed: answers that differ at all.
+    elsewhere: faulty entries at places that are watched for faults alone, by key.
     """
 
     sites: dict[str, SiteRepair]
@@ -57,6 +59,7 @@ class RepairAnalysis:
     to_right: int
     to_wrong: int
     changed: int
+    elsewhere: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Give everything by name, as JSON has it."""
@@ -87,6 +90,7 @@ def repair_analysis(guarded: GuardedModel, inputs: Tensor, labels: Tensor, *, ba
     tallies = {key: _Tally(site.law.modes) for key, site in guarded.guards().items()}
     answers: list[tuple[Tensor, Tensor]] = []
     flagged = 0
+    elsewhere: Counter[str] = Counter()
     with torch.no_grad(), keeping_states(guarded):
         for part in inputs.split(batch_size):
             plain, ours = (logits_of(model(part)).argmax(-1).cpu() for model in (guarded.model, guarded))
@@ -95,6 +99,7 @@ def repair_analysis(guarded: GuardedModel, inputs: Tensor, labels: Tensor, *, ba
             flagged += 0 if guarded.last.flagged is None else int(guarded.last.flagged.sum())
             for key, report in guarded.last.reports.items():
                 tallies[key].add(report)
+            elsewhere.update({key: int(counts.sum()) for key, counts in guarded.last.faults.items()})
     plain, ours = (torch.cat(parts) for parts in zip(*answers, strict=True))
     was, now = plain == labels.cpu(), ours == labels.cpu()
     return RepairAnalysis(
@@ -106,6 +111,7 @@ def repair_analysis(guarded: GuardedModel, inputs: Tensor, labels: Tensor, *, ba
         to_right=int((~was & now).sum()),
         to_wrong=int((was & ~now).sum()),
         changed=int((plain != ours).sum()),
+        elsewhere=dict(elsewhere),
     )
 
 

@@ -98,18 +98,22 @@ def search_sites(
         raise UserError("search_sites: images need mean and std, those the model was trained with.")
     if not len(images) or not severities:
         raise UserError("search_sites: at least one image and one severity are needed.")
-    normalise = Normalise(list(mean), list(std))
+    device = next(model.parameters(), torch.empty(0)).device
+    normalise = Normalise(list(mean), list(std)).to(device)
     batch = images.batch(torch.arange(min(count, len(images))))
-    streams = {"clean": [normalise(batch.images)]}
+    labels = batch.labels.to(device)
+    streams = {"clean": [normalise(batch.images.to(device))]}
     for name in VALIDATION_CORRUPTIONS:
         draws = torch.Generator().manual_seed(seed)
-        streams[name] = [normalise(corrupt(batch.images, name, level, generator=draws)) for level in severities]
+        streams[name] = [
+            normalise(corrupt(batch.images, name, level, generator=draws).to(device)) for level in severities
+        ]
     candidates = candidate_sites(list(guard.laws))
     scores: dict[str, SiteScore] = {}
     with torch.no_grad(), ProgressLine(1 + len(candidates), label="search", shown=progress) as line:
         for name, sites in {"none": (), **candidates}.items():
             guarded = guard.at(sites)(model) if sites else model
-            right = {stream: _right(guarded, parts, batch.labels, batch_size) for stream, parts in streams.items()}
+            right = {stream: _right(guarded, parts, labels, batch_size) for stream, parts in streams.items()}
             scores[name] = SiteScore(sites, right.pop("clean"), right)
             line.advance(len(scores))
     return SiteSearch(scores, _choose(scores))

@@ -87,8 +87,8 @@ class SiteLaw:
         mean = profiles.mean(0)
         away = (profiles - mean).double()
         covariance = away.mT @ away / len(away)
-        ridge = RIDGE * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=torch.float64)
-        precision = torch.linalg.inv(covariance + ridge.to(covariance)).to(profiles)
+        ridge = RIDGE * covariance.diagonal().mean() * torch.eye(len(covariance)).to(covariance)
+        precision = torch.linalg.inv(covariance + ridge).to(profiles)
         gauge = replace(
             self.gauge, profile_mean=mean, profile_precision=precision, activity=activity, correlation=correlation
         )

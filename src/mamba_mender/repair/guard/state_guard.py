@@ -88,7 +88,7 @@ class StateGuard:
             UserError: too few samples, mean and std are missing, or the model predicts none right.
             ValueError: the model has no such state.
         """
-        keys = default_sites(model) if sites is None else in_order(model, sites)
+        keys = default_sites(model) if sites is None else known_sites(model, sites)
         device = next(model.parameters(), torch.empty(0)).device
         if isinstance(healthy, Tensor):
             fit = _of_tensor(healthy, labels, count, batch_size, device)
@@ -104,12 +104,12 @@ class StateGuard:
         if apart.count < 2 / config.alpha:
             raise UserError(
                 f"StateGuard.calibrate: {apart.count} held-out samples are too few for alpha={config.alpha}: at least "
-                f"{int(2 / config.alpha) + 1} are needed."
+                f"{int(2 / config.alpha) + 1} are needed; give more in held_out, or a larger alpha."
             )
         stream = [str(key) for key in find_places(model).points if key.state == "h"]
-        places = in_order(model, {*keys, *stream})
+        places = list(dict.fromkeys([*keys, *stream]))
         measured, faults = measure_laws(model, places, fit, apart, bands=config.bands, progress=progress)
-        laws = {key: measured[key] for key in keys}
+        laws = {key: law for key, law in measured.items() if key in keys}
         card = {
             "model": model_hash(model),
             "mean": None if mean is None else list(mean),
@@ -130,14 +130,17 @@ class StateGuard:
             raise UserError(
                 "StateGuard: the guard was calibrated on other weights than this model's; calibrate it again."
             )
-        return GuardedModel(model, self.laws, self.config, faults=self.faults).train(model.training)
+        guarded = GuardedModel(model, self.laws, self.config, faults=self.faults).train(model.training)
+        return guarded.to(next(model.parameters(), torch.empty(0)).device)
 
     def at(self, sites: Sequence[str]) -> "StateGuard":
         """Keep some of the sites; the others are watched for faults alone.
 
         Raises:
-            ValueError: a site was not calibrated.
+            ValueError: a site was not calibrated, or there is none.
         """
+        if not sites:
+            raise ValueError("StateGuard.at: sites must name at least one site.")
         if unknown := [key for key in sites if key not in self.laws]:
             raise ValueError(f"StateGuard.at: no site {unknown[0]!r}; it has {list(self.laws)}.")
         return replace(self, laws={key: law for key, law in self.laws.items() if key in sites})
@@ -163,7 +166,12 @@ class StateGuard:
         }
         for key, law in self.faults.items():
             tensors |= {f"faults:{key}/{n}": tensor.contiguous().cpu() for n, tensor in law.tensors().items()}
-        card = {"guard": self.card, "config": self.config.to_dict(), "sites": list(self.laws)}
+        card = {
+            "guard": self.card,
+            "config": self.config.to_dict(),
+            "sites": list(self.laws),
+            "places": list(self.faults),
+        }
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, safetensors.torch.save(tensors, {"format": "pt", "guard": json.dumps(card)}))
         return path
@@ -197,7 +205,7 @@ class StateGuard:
             own[rest] = tensor
         try:
             laws = {key: SiteLaw.of_tensors(own) for key, own in by_site.items()}
-            faults = {key: FaultLaw(**own) for key, own in watched.items()}
+            faults = {key: FaultLaw(**watched[key]) for key in card["places"]}
         except (KeyError, TypeError) as error:
             raise UserError(
                 f"StateGuard.load: {str(path)!r} was written by another version ({error}); calibrate it again."
@@ -229,17 +237,15 @@ def default_sites(model: nn.Module) -> list[str]:
     return [str(key) for key in [*(key for key in keys if key.block < 0), *early]]
 
 
-def in_order(model: nn.Module, sites: Collection[str]) -> list[str]:
-    """Put sites into the model's order, each once.
+def known_sites(model: nn.Module, sites: Collection[str]) -> list[str]:
+    """Give sites, each once, that a model has.
 
     Raises:
         ValueError: there are none, or the model has no such state.
     """
     if not sites:
         raise ValueError("StateGuard: sites must name at least one state.")
-    points = list(site_places(model, sites).points)
-    order = {str(key): (key.block, "xcszyh".index(key.state)) for key in points}
-    return sorted(order, key=lambda key: order[key])
+    return [str(key) for key in site_places(model, sites).points]
 
 
 def model_hash(model: nn.Module) -> str:
@@ -273,19 +279,30 @@ def _of_tensor(inputs: Tensor, labels: Tensor | None, count: int, size: int, dev
             part = slice(start, min(start + size, total))
             yield inputs[part].to(device), None if labels is None else labels[part].to(device)
 
+    if labels is not None and len(labels) != len(inputs):
+        raise UserError(f"StateGuard.calibrate: {len(inputs)} inputs came with {len(labels)} labels; give one each.")
     classes = 0 if labels is None else int(labels.max()) + 1
     return Inputs(batches, total, classes, None, positions=images)
 
 
 def _set_apart(inputs: Inputs) -> tuple[Inputs, Inputs]:
-    """Split a third off, by whole batches."""
-    listed = list(inputs.batches())
-    cut = max(1, len(listed) - max(1, round(len(listed) / 3)))
-    parts = []
-    for chosen in (listed[:cut], listed[cut:]):
-        number = sum(len(x) for x, _ in chosen)
-        parts.append(replace(inputs, batches=lambda chosen=chosen: iter(chosen), count=number))
-    return parts[0], parts[1]
+    """Split the last third off."""
+    cut = inputs.count - inputs.count // 3
+    return _part(inputs, 0, cut), _part(inputs, cut, inputs.count)
+
+
+def _part(inputs: Inputs, start: int, stop: int) -> Inputs:
+    """Take the samples from one number to before another."""
+
+    def batches() -> Iterator[tuple[Tensor, Tensor | None]]:
+        seen = 0
+        for batch, labels in inputs.batches():
+            own = slice(max(start - seen, 0), max(stop - seen, 0))
+            seen += len(batch)
+            if len(batch[own]):
+                yield batch[own], None if labels is None else labels[own]
+
+    return replace(inputs, batches=batches, count=stop - start)
 
 
 def _tensor(given: ImageSet | Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from mamba_mender.repair.guard.config import GuardConfig
 from mamba_mender.repair.guard.gains import has_thresholds
 from mamba_mender.repair.guard.guarded_model import GuardedModel
 from mamba_mender.repair.guard.repair_analysis import keeping_states
+from mamba_mender.repair.guard.site_guard import MOVED
 from mamba_mender.repair.guard.site_theory import SiteTheory, site_theory
 
 STALE = 1e-3  # gap beyond which the applied maps are said not to be those of the theorem
@@ -134,8 +135,8 @@ def _of_states(sites: dict[str, SiteTheory], flagged: float) -> Iterator[str]:
         worst = max(sites[key].gap for key in stale)
         yield (
             f"at {', '.join(stale)} the applied maps are not exactly those of these moments (other maps, or maps at "
-            f"hand that were kept while the moments moved by less than 1 %): the distance is off by up to {worst:.2g} "
-            "of it."
+            f"hand that were kept while the moments moved by less than {MOVED:.0%}): the distance is off by up to "
+            f"{worst:.2g} of it."
         )
     heavy = {key: site.kurtosis for key, site in sites.items() if abs(site.kurtosis) > GAUSSIAN}
     if heavy:

@@ -60,7 +60,12 @@ def _(result: GuardAnalysis) -> Figure:
         )
         _sites(next(axes), seen, result, "link", "Correlation with the layer before", "drift", limits=(0, None))
         _sites(next(axes), seen, result, "potentiated", "Gains that rose", "share of gains", limits=(-0.03, 1.03))
-        _sites(next(axes), seen, result, "faults", "Entries mended", "a batch", limits=(0, None))
+        _sites(faults := next(axes), seen, result, "faults", "Faulty entries", "a batch", limits=(0, None))
+        if any(result.elsewhere):
+            faults.plot(
+                seen, [value or 0.0 for value in result.elsewhere], color=MUTED, linestyle="--", label="elsewhere"
+            )
+            faults.legend()
         _shown(figure, next(axes), seen, result)
         for axis in figure.axes[: 5 * COLUMNS]:
             axis.set_xlabel("samples")

@@ -8,8 +8,8 @@ def metaplastic_adaptation(learning: Learning | None, samples: int, *, horizon: 
 
         (r - r0) / (1 - r0),   r0 = samples / (horizon + samples)
 
-    It is 0 where the rate is r0, as it always is without metaplasticity, and where nothing is learned; it is 1 where
-    the new samples are all that is believed, as the first ones are.
+    It is 0 where the rate is r0, as it is without metaplasticity from the second step on, and where nothing is learned;
+    it is 1 where the new samples are all that is believed, as the first ones are.
 
     Args:
         learning: of a :class:`SiteReport`; None where a site learned nothing.

@@ -29,6 +29,7 @@ def repair_ratio(passage: Passage) -> float:
     faults = [*(report.faults for report in reports), *passage.faults.values()]
     repaired = torch.stack([counts > 0 for counts in faults]).any(0)
     unhealthy = torch.stack([repaired, *(report.health < 1 for report in reports)]).any(0)
+    repaired = repaired & passage.mends
     if not bool(unhealthy.any()):
         return 1.0
     if passage.flagged is not None and any(report.realignment is not None for report in reports):
