@@ -29,8 +29,8 @@ class Vigilance(nn.Module):
 
     Args:
         alpha: false-alarm rate of single samples.
-        calibrated: held-out samples behind the p-values; few of them make shares of small p-values less sure, and few of
-            one kind still less, which is not allowed for.
+        calibrated: held-out samples behind the p-values; few of them make shares of small p-values less sure, and few
+            of one kind still less, which is not allowed for.
 
     Example:
         >>> watch = Vigilance(0.03)
