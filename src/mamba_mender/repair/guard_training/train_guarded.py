@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -125,16 +126,9 @@ def train_guarded(
         mix_weights(model, start, guard_training.trained_share)
         if out is not None:
             save_weights(model, data, Path(out) / "model.safetensors")
+    measured: dict[str, Any] = {"mean": data.mean, "std": data.std, "config": guard_config, "progress": progress}
     with in_mode(model, training=False):
-        guard = StateGuard.calibrate(
-            model,
-            data.train,
-            data.validation,
-            mean=data.mean,
-            std=data.std,
-            config=guard_config,
-            progress=progress,
-        )
+        guard = StateGuard.calibrate(model, data.train, data.validation, **measured)
     path = None if out is None else guard.save(Path(out) / "guard.safetensors")
     return GuardedTraining(result, guard, path)
 
