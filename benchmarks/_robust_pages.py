@@ -39,7 +39,7 @@ def robustness_parts(results: dict[str, Any]) -> list[str]:
         "it is an attack that ignores the guard. An adaptive attack is done in each way that fits the model, and the "
         "worst is counted:",
         "cw": "C&W, which looks for the smallest change in L2 that is answered wrongly, on the same images:",
-        "autoattack": "AutoAttack on the first 100 test images, the standard ensemble and a shorter one in each way; "
+        "autoattack": "AutoAttack on the first 50 test images, the standard ensemble and a shorter one in each way; "
         "counted is what both leave:",
         "trained": "Trained on with its guard, clean and noisy:",
         "faults": "One bit of 1 % of the entries of one state (`2.h`) flipped:",
