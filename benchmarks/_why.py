@@ -92,9 +92,9 @@ WHY: dict[str, dict[str, str]] = {
         ),
         "corruptions: guard minus best peer": (
             "The best peer by this measure is the adaptation of norm statistics. The guard leads by 8 to 23 points "
-            "where much is lost (noise, snow, frost, fog, contrast) and falls behind by up to 2 where little is (elastic "
-            "deformation, motion blur, defocus, JPEG): deformed or blurred pictures have other moments because they "
-            "show something else, and moving those back costs more than it gives."
+            "where much is lost (noise, snow, frost, fog, contrast) and falls behind by up to 2 where little is "
+            "(elastic deformation, motion blur, defocus, JPEG): deformed or blurred pictures have other moments "
+            "because they show something else, and moving those back costs more than it gives."
         ),
         "AutoAttack": (
             "Run for the first seed and fewer images: one image that withstands all parts takes the standard ensemble "
