@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _robust_models import models_of
+from _robust_base import base_of
+from _robust_models import guard_of, models_of
 from _robust_suites import EPS, FAULT
 
 from mamba_mender._files import write_atomic
-from mamba_mender.data import ImageData
+from mamba_mender.data import ImageData, Normalise, add_noise
+from mamba_mender.repair.guard.ablation import ablate_guard
 from mamba_mender.stress.attacks import Attack, masking_checks
 from mamba_mender.stress.faults import detection_auc, state_fault
 
@@ -45,6 +47,23 @@ def masking_of(seed: int, data: ImageData, out: Path) -> list[dict[str, Any]]:
         report = masking_checks(model, chosen.images, chosen.labels, Attack("pgd", eps=EPS), source=source)
         checks = [{"check": c.name, "passed": c.passed, "sentence": c.sentence} for c in report.checks]
         rows.append({"seed": seed, "model": name, "trusted": report.trusted, "checks": checks})
+    write_atomic(path, json.dumps(rows, indent=1).encode())
+    return rows
+
+
+def mechanisms_of(seed: int, data: ImageData, out: Path) -> list[dict[str, Any]]:
+    """Remove each mechanism of a seed's guard on streams under noise, or read what that gave."""
+    path = out / f"mechanisms-{seed}.json"
+    if path.is_file():
+        return json.loads(path.read_text())
+    base = base_of(seed, data, out)
+    guard = guard_of(base, data, out / f"base-{seed}" / "guard.safetensors")
+    chosen = data.test.batch(torch.arange(IMAGES))
+    noisy = add_noise(chosen.images, "gaussian", 0.3, generator=torch.Generator().manual_seed(seed))
+    states = Normalise(data.mean, data.std)(noisy)
+    order = chosen.labels.sort(stable=True).indices
+    streams = {"shuffled": (states, chosen.labels), "label-sorted": (states[order], chosen.labels[order])}
+    rows = [row.to_dict() for row in ablate_guard(guard, base, streams)]
     write_atomic(path, json.dumps(rows, indent=1).encode())
     return rows
 

@@ -70,6 +70,7 @@ def summarise(out: Path) -> dict[str, Any]:
         "tables": tables,
         "drift": drift(found["streams"]),
         "masking": [row for path in sorted(out.glob("masking-*.json")) for row in json.loads(path.read_text())],
+        "mechanisms": [row for path in sorted(out.glob("mechanisms-*.json")) for row in json.loads(path.read_text())],
         "extras": extras,
         "cost": cost,
         "peer_rates": {path.stem.rsplit("-", 1)[1]: json.loads(path.read_text()) for path in chosen},
