@@ -13,8 +13,8 @@ REQUIRE ?= cpu
 PY := $(VENV)/bin/python
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt src/mamba_mender/__init__.py $(wildcard src/mamba_mender/ops/csrc/*)
 BENCHMARKS := $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))
-# A process for each core, each on one thread; all tests of a file in one process, so that what they share is made once.
-PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest --require $(REQUIRE) --numprocesses auto --dist loadfile
+# A process for each core, up to four, each on one thread; all tests of a file in one process, so that what they share is made once.
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest --require $(REQUIRE) --numprocesses auto --maxprocesses 4 --dist loadfile
 INSTALL := $(PY) -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
