@@ -128,3 +128,16 @@ def test_a_file_without_a_guard_is_refused(tmp_path):
 def test_another_suffix_is_refused(guard, tmp_path):
     with pytest.raises(ValueError, match=r"must end in '.safetensors'"):
         guard.save(tmp_path / "guard.pt")
+
+
+def test_directions_that_no_fitted_sample_showed_make_no_other_strange():
+    """Fewer samples than channels: other healthy ones score as the fitted do, and a louder input is strange."""
+    torch.manual_seed(0)
+    model = Vim(img_size=8, patch_size=4, in_chans=3, num_classes=10, embed_dim=96, depth=1, d_state=2).eval()
+    images = torch.randn(260, 3, 8, 8)
+    guard = StateGuard.calibrate(model, images[:60], images[60:160])
+    assert guard.laws["embedding"].gauge.scores[0].max() < 20  # 67 with the usual ridge
+    guarded = guard(model)
+    with torch.no_grad():
+        guarded(3 * images[160:] + 1)
+    assert (guarded.last_health < 1).float().mean() > 0.9

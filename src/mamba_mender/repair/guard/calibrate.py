@@ -30,6 +30,7 @@ from mamba_mender.taps.tap import Tap
 
 PASSES = 6  # over the samples that laws are fitted to
 MOST_CLASSES = 32  # more are not told apart: their means would outweigh the model
+FEW = 4  # coefficients a channel, below which a covariance is not trusted
 RIDGE = 1e-3  # of the mean variance, added to the covariance of a few numbers before it is inverted
 
 
@@ -286,6 +287,16 @@ def _float(link: LayerLink | None) -> LayerLink | None:
     return LayerLink(**{name: tensor.float().clone() for name, tensor in link.tensors().items()})
 
 
+def _ridges(modes: Modes, tokens: int, channels: int, samples: int) -> Tensor:
+    """Give the share of the identity in each band's covariance, (bands, 1, 1).
+
+    Small; but where there are fewer than four coefficients a channel, c / (c + n): directions that no fitted sample
+    showed would else make any other sample look strange.
+    """
+    drawn = samples * modes.widths(tokens).double()
+    return torch.where(drawn < FEW * channels, channels / (channels + drawn), RIDGE).float()[:, None, None]
+
+
 def _site_law(means: Tensor, mix: Tensor, within: Tensor, modes: Modes, empty: Tensor | None, samples: int) -> SiteLaw:
     """Put a law together, its gauge still without what is usual."""
     channels = within.shape[-1]
@@ -299,7 +310,9 @@ def _site_law(means: Tensor, mix: Tensor, within: Tensor, modes: Modes, empty: T
     rank = min(RANK, channels)
     gauge = Gauge(
         centre=whole.mean,
-        whiteners=matrix_power(shrink(whole.scatter, RIDGE), -0.5),
+        whiteners=matrix_power(
+            shrink(whole.scatter, _ridges(modes, means.shape[1], channels, samples).to(whole.scatter)), -0.5
+        ),
         precision=matrix_power(pooled, -1.0),
         profile_mean=within.new_zeros(0),
         profile_precision=within.new_zeros(0),

@@ -59,14 +59,14 @@ def roots(matrix: Tensor, *, rounds: int = ROUNDS) -> tuple[Tensor, Tensor]:
     return (root * scale.sqrt()).to(kind), (inverse * scale.rsqrt()).to(kind)
 
 
-def shrink(covariance: Tensor, share: float) -> Tensor:
+def shrink(covariance: Tensor, share: float | Tensor) -> Tensor:
     """Move a covariance matrix towards a multiple of the identity.
 
     S_share = (1 - share) S + share (tr S / channels) I
 
     Args:
         covariance: (..., channels, channels).
-        share: between 0 and 1.
+        share: between 0 and 1; or one a matrix, (..., 1, 1).
 
     Example:
         >>> shrink(torch.diag(torch.tensor([1.0, 3.0])), 0.5).diagonal()
