@@ -77,6 +77,8 @@ def times(model: torch.nn.Module, images: torch.Tensor, path: Path, rounds: int)
         assert guarded.last is not None
         assert guarded.last.flagged is not None
         flagged[name] = float(guarded.last.flagged.double().mean())
+    if flagged["shifted"] < 0.9:
+        raise SystemExit(f"only {flagged['shifted']:.0%} of the shifted samples are flagged, so repair is not timed")
     return {
         "flagged": flagged,
         "inference time": {"share added": found["guard, healthy"] - 1},

@@ -101,10 +101,10 @@ WHY: dict[str, dict[str, str]] = {
             "some seconds, and more with a guard, each of whose queries carries a batch."
         ),
         "PGD-20, guard": (
-            "A push of 8/255 changes the states by less than healthy images differ: few samples are flagged, and a "
-            "repair of moments cannot tell a push from what is shown. The attack loses little when it leaves the "
-            "guard out of its gradient, and gains most by holding the statistics constant. Robustness against it has "
-            "to be trained."
+            "A push of 8/255 changes the states by less than healthy images differ: of the images under attack few are "
+            "flagged, and a repair of moments cannot tell a push from what is shown. The attack exploits that the "
+            "maps of the repair are nearly those of the bare model, so that its gradient is of use with the statistics "
+            "held constant, the strongest way, and even without the guard. More robustness has to be trained."
         ),
         "PGD-20, trained": "Adaptive: each image's worst over all ways of the attack.",
         "noise 0.3, MEMO's 200 images": "Not run.",
