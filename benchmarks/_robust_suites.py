@@ -1,7 +1,7 @@
 """What each part of the robustness benchmark runs, on which models and on how many test images.
 
 Clean images and noise are judged on 10,000 images; corruptions on 2,000 for each of the fifteen, read as 400 at each
-of its five severities; FGSM, PGD and C&W on 500, AutoAttack on 50 for want of hours; MEMO, which adapts to each image
+of its five severities; FGSM, PGD and C&W on 500, AutoAttack on 50, for want of hours; MEMO, which adapts to each image
 by itself, on 200. No attack sees more than 200 images together, which is as far back as a guard looks (`SPAN`).
 
 AutoAttack is run twice, and what both leave is reported: the standard ensemble (100 steps, 5,000 queries) through the

@@ -97,8 +97,9 @@ WHY: dict[str, dict[str, str]] = {
             "because they show something else, and moving those back costs more than it gives."
         ),
         "AutoAttack": (
-            "Run for the first seed and fewer images: one image that withstands all parts takes the standard ensemble "
-            "some seconds, and more with a guard, each of whose queries carries a batch."
+            "Not run to its end: one image that withstands all parts takes the standard ensemble some seconds, and "
+            "more with a guard, each of whose queries carries a batch; 50 images of the bare model alone were not done "
+            "after a quarter of an hour on a shared core."
         ),
         "PGD-20, guard": (
             "A push of 8/255 changes the states by less than healthy images differ: of the images under attack few are "
@@ -106,7 +107,10 @@ WHY: dict[str, dict[str, str]] = {
             "maps of the repair are nearly those of the bare model, so that its gradient is of use with the statistics "
             "held constant, the strongest way, and even without the guard. More robustness has to be trained."
         ),
-        "PGD-20, trained": "Adaptive: each image's worst over all ways of the attack.",
+        "PGD-20, trained": (
+            "Half of the way to the trained weights was chosen on validation images of the first seed, where it gains "
+            "22.8 points on test images too; on the second seed it gains 6.4. Clean accuracy bounds how far it may go."
+        ),
         "noise 0.3, MEMO's 200 images": "Not run.",
         "memory": (
             "Judging keeps copies of the states of a site for a moment, where the bare model keeps few at a time."
