@@ -1,8 +1,9 @@
 """What each part of the robustness benchmark runs, on which models and on how many test images.
 
 Clean images and noise are judged on 10,000 images; corruptions on 2,000 for each of the fifteen, read as 400 at each
-of its five severities; FGSM, PGD and C&W on 500, AutoAttack on 50, for want of hours; MEMO, which adapts to each image
-by itself, on 200. No attack sees more than 200 images together, which is as far back as a guard looks (`SPAN`).
+of its five severities; attacks on 500, but AutoAttack against guarded models on 100, for want of hours; MEMO, which
+adapts to each image by itself, on 200. No attack sees more than 200 images together, which is as far back as a guard
+looks (`SPAN`).
 
 AutoAttack is run twice, and what both leave is reported: the standard ensemble (100 steps, 5,000 queries) through the
 gradient of the model; and, since all of it through each stand-in of a guarded model would take hours, one of 20 steps
@@ -73,7 +74,10 @@ PARTS = {
     ),
     "attacks": Part(Suite(**NOTHING, attacks=ADVERSARIES, count_noise=500), ATTACKED),
     "cw": Part(Suite(**NOTHING, attacks=(Attack("cw"),), count_noise=500), ATTACKED),
-    "autoattack": Part(Suite(**NOTHING, attacks=ENSEMBLES, count_noise=50), ATTACKED),
+    "autoattack": Part(Suite(**NOTHING, attacks=ENSEMBLES, count_noise=50), ("none",)),
+    "autoattack guarded": Part(
+        Suite(**NOTHING, attacks=ENSEMBLES, count_noise=100, count_attack=100), ("guard", "trained guard")
+    ),
     "trained": Part(
         Suite(**{**NOTHING, "noise": {"gaussian": (0.3,)}}, warmup=200), ("none", "trained", "trained guard")
     ),

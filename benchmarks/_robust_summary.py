@@ -49,6 +49,7 @@ AT_MOST = [
     "training time, share added",
 ]
 STRETCH = 200
+Answers = tuple[np.ndarray, np.ndarray]  # positions of images, and right or wrong; or right or wrong by two models
 Reached = tuple[str, float | Interval]  # a goal, and what was measured: with an interval where it is a paired gain
 
 
@@ -152,9 +153,8 @@ def _pair(result: StressResult, ours: str, theirs: str, what: tuple, how: dict) 
     done = [sorted(c.cell.perturbation.key for c in result.find_all(model, *what, **how)) for model in (ours, theirs)]
     if not done[0] or done[0] != done[1]:
         return None
-    (at, right), (others, rights) = (result.per_image(model, *what, **how) for model in (ours, theirs))
-    common = np.intersect1d(at, others)
-    return right.numpy()[np.isin(at, common)], rights.numpy()[np.isin(others, common)]
+    first, second = (result.per_image(model, *what, **how) for model in (ours, theirs))
+    return _common((first[0].numpy(), first[1].numpy()), (second[0].numpy(), second[1].numpy()))
 
 
 def best_peer(results: Sequence[StressResult], *what: Any) -> Interval | None:
@@ -227,11 +227,14 @@ def stream_goals(streams: Sequence[StressResult], at: tuple) -> Iterable[Reached
 
 
 def attack_goals(found: dict[str, list[StressResult]]) -> Iterable[Reached]:
-    attacks = {"PGD-20": (found["attacks"], "pgd"), "AutoAttack": (found["autoattack"], "autoattack")}
+    attacks = {
+        "PGD-20": (found["attacks"], found["attacks"], "pgd"),
+        "AutoAttack": (found["autoattack guarded"], found["autoattack"], "autoattack"),
+    }
     for model, words in {"guard": "guard", "trained guard": "trained with its guard"}.items():
-        for name, (results, word) in attacks.items():
-            pairs = [(left(r, model, word), left(r, "none", word)) for r in results]
-            if whole := [(ours, base) for ours, base in pairs if ours is not None and base is not None]:
+        for name, (results, bare, word) in attacks.items():
+            pairs = [(left(r, model, word), left(b, "none", word)) for r, b in zip(results, bare, strict=False)]
+            if whole := [_common(ours, base) for ours, base in pairs if ours is not None and base is not None]:
                 yield f"{name}, {words} minus base, points", paired(whole)
     if any(result.find_all("trained guard") and result.find_all("none") for result in found["trained"]):
         yield (
@@ -240,13 +243,26 @@ def attack_goals(found: dict[str, list[StressResult]]) -> Iterable[Reached]:
         )
 
 
-def left(result: StressResult, model: str, attack: str) -> np.ndarray | None:
-    """Say which images stay right in all runs of an attack, whatever their settings, (images,); None if one lacks."""
+def left(result: StressResult, model: str, attack: str) -> Answers | None:
+    """Say which images stay right in all runs of an attack, whatever their settings; None if one lacks.
+
+    Returns:
+        Positions of the images, and whether each stays right, (images,) both.
+    """
     labels = [p.name for c in result.cells.values() if (p := c.cell.perturbation).name.partition("-")[0] == attack]
     cells = [result.find_all(model, "attack", label) for label in dict.fromkeys(labels)]
     if not cells or not all(cells):
         return None
-    return np.min([result.per_image(model, "attack", one[0].cell.perturbation.name)[1].numpy() for one in cells], 0)
+    runs = [result.per_image(model, "attack", one[0].cell.perturbation.name) for one in cells]
+    return runs[0][0].numpy(), np.min([right.numpy() for _, right in runs], 0)
+
+
+def _common(
+    ours: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Take right or wrong of the images that both were run on."""
+    common = np.intersect1d(ours[0], theirs[0])
+    return ours[1][np.isin(ours[0], common)], theirs[1][np.isin(theirs[0], common)]
 
 
 def drift(streams: Sequence[StressResult]) -> dict[str, list[float]]:

@@ -144,7 +144,8 @@ def test_what_is_left_of_an_attack_is_what_all_its_runs_leave(load, result):
         ("guard", "attack", "autoattack-linf-20x1-adaptive", 0.1): [1, 0, 1, 0],
         ("none", "attack", "autoattack-linf-100x1", 0.1): [1, 1, 0, 0],
     }
-    assert left(result(table), "guard", "autoattack").tolist() == [1, 0, 0, 0]
+    at, right = left(result(table), "guard", "autoattack")
+    assert (at.tolist(), right.tolist()) == ([0, 1, 2, 3], [1, 0, 0, 0])
     assert left(result(table), "none", "autoattack") is None
     assert left(result(table), "guard", "pgd") is None
 

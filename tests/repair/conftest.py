@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from mamba_mender.data import load_data
 from mamba_mender.models import Vim
@@ -11,6 +12,28 @@ from mamba_mender.repair import MendConfig
 @pytest.fixture(scope="session")
 def decoys():
     return load_data("decoy-digits", limit=200)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return load_data("digits")
+
+
+@pytest.fixture(scope="session")
+def fit():
+    """Train a model on images for some steps, and give it in evaluation mode."""
+
+    def run(model, images, labels, *, steps, generator=None):
+        optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
+        for _ in range(steps):
+            rows = torch.randint(len(labels), (64,), generator=generator)
+            loss = nn.functional.cross_entropy(model(images[rows]), labels[rows])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        return model.eval()
+
+    return run
 
 
 @pytest.fixture

@@ -138,7 +138,6 @@ def take_model(model: str, data: "ImageData", *, patch_size: int | None, seed: i
 
 def check_fit(path: str, network: "Any", data: "ImageData") -> None:
     """Refuse images that a model cannot take."""
-
     wants = (network.in_chans, *network.img_size)
     has = (data.channels, *data.img_size)
     if wants != has:

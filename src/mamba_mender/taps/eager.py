@@ -1,11 +1,14 @@
 """Keep a function out of compiled graphs."""
 
+import sys
 from collections.abc import Callable
-from typing import TypeVar, cast
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import torch
 
 F = TypeVar("F", bound=Callable)
+COMPILER = "torch._dynamo"  # a second and 100 MB to load, which only a compiled model needs
 
 
 def eager(function: F) -> F:
@@ -18,4 +21,15 @@ def eager(function: F) -> F:
         >>> double(2.0)
         4.0
     """
-    return cast(F, torch.compiler.disable(function))
+    if COMPILER in sys.modules:
+        return cast(F, torch.compiler.disable(function))
+    kept_out: Callable | None = None
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        nonlocal kept_out
+        if kept_out is None and COMPILER in sys.modules:  # loaded since
+            kept_out = torch.compiler.disable(function)
+        return (kept_out or function)(*args, **kwargs)
+
+    return cast(F, call)

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from torch import nn
 
-from mamba_mender.data import MemoryImages, Normalise, load_data
+from mamba_mender.data import MemoryImages, Normalise
 from mamba_mender.models import Vim
 from mamba_mender.repair.guard import GuardConfig, StateGuard
 from mamba_mender.repair.guard.law import Law, Modes, band_edges
@@ -55,25 +54,12 @@ def draw_states():
 
 
 @pytest.fixture(scope="session")
-def digits():
-    return load_data("digits")
-
-
-@pytest.fixture(scope="session")
-def trained(digits):
+def trained(digits, fit):
     """A Vim of two blocks and four tokens on normalised digits; tests must not change it."""
     torch.manual_seed(0)
     model = Vim(img_size=8, patch_size=4, in_chans=1, num_classes=10, embed_dim=24, depth=2, d_state=4, pool="mean")
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
     train = digits.train.batch(torch.arange(900))
-    images = Normalise(digits.mean, digits.std)(train.images)
-    for _ in range(80):
-        rows = torch.randint(len(train), (64,))
-        loss = nn.functional.cross_entropy(model(images[rows]), train.labels[rows])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    return model.eval()
+    return fit(model, Normalise(digits.mean, digits.std)(train.images), train.labels, steps=80)
 
 
 @pytest.fixture(scope="session")

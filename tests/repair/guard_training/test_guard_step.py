@@ -85,6 +85,15 @@ def test_a_worse_push_of_states_hurts_more(make_vim, make_step, make_context):
     assert large["corrupted"] > small["corrupted"] > small["clean"] - 0.05
 
 
+def test_the_activity_of_clean_states_is_held_too(make_vim, make_step, make_context):
+    model = make_vim()
+    step = make_step(model, adversarial_eps=1e-6, state_share=0.0)
+    usual = step(make_context(model))["homeostasis"]
+    context = make_context(model)
+    context.images[len(context.images) // 2 :] *= 10  # the half that is not shown corrupted
+    assert step(context)["homeostasis"] > 2 * usual
+
+
 def test_states_that_hardly_move_cost_nothing(make_vim, make_step, make_context):
     model = make_vim()
     near, far = (

@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from mamba_mender.repair.guard import GuardConfig
-from mamba_mender.repair.guard.law import law_of
+from mamba_mender.repair.guard.law import Law, law_of
 from mamba_mender.repair.guard_training.running_law import RunningLaw
 from mamba_mender.repair.guard_training.state_corruption import add_state_noise, change_gain, restore_moments
 
@@ -35,6 +35,19 @@ def test_noise_is_of_one_scale_a_sample_in_healthy_deviations(states, healthy):
     assert scales.min() < 0.1
     assert 0.2 < scales.mean() < 0.3
     assert_close(noise.std((0, 1)), noise.std().expand(3), rtol=0.03, atol=0)
+
+
+@pytest.mark.parametrize("corrupt", [add_state_noise, change_gain])
+def test_larger_states_are_corrupted_by_as_much_more_with_its_gradient(states, healthy, corrupt):
+    """Else a model could learn to grow its states until noise of a fixed size is nothing beside them."""
+    offset = healthy.law.mean.mean(0)
+    centred = RunningLaw(Law(healthy.law.mean - offset, healthy.law.scatter), healthy.modes)
+    factor = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
+    plain = corrupt(states - offset, centred, 0.4, generator())
+    grown = corrupt(factor * (states - offset), centred, 0.4, generator())
+    assert_close(grown, 3 * plain)
+    slope = torch.autograd.grad(grown.sum(), factor)[0]
+    assert_close(slope, plain.sum())
 
 
 def test_no_noise_changes_nothing(states, healthy):

@@ -1,7 +1,7 @@
 """The settings of a guard."""
 
 from dataclasses import asdict, dataclass
-from math import inf
+from math import ceil, inf
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -76,6 +76,11 @@ class GuardConfig:
                 raise UserError(
                     f"GuardConfig: no {name} {getattr(self, name)!r}; {nearest(getattr(self, name), choices)}."
                 )
+
+    @property
+    def least_held_out(self) -> int:
+        """Fewest held-out samples among which two of the strangest can be told from alpha of them."""
+        return ceil(2 / self.alpha)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the settings by name, as JSON values."""

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from mamba_mender.repair.guard.fault_law import REACH, FaultLaw
+from mamba_mender.repair.guard.in_parts import in_parts
 
 AT_ONCE = 2048  # tokens solved together
 ROUNDS = 4  # entries of one token that are found by their residuals, at most
@@ -32,11 +33,21 @@ def find_faults(states: Tensor, sent: Tensor | None, law: FaultLaw) -> Tensor | 
         >>> find_faults(torch.tensor([[[0.5, float("nan"), 1e9]]]), None, law).flatten().tolist()
         [False, True, True]
     """
-    states = states.detach()
+    sents = [None] * len(states) if sent is None else in_parts(sent.detach(), like=states)
+    parts = in_parts(states.detach(), like=states)
+    found = [_find_faults(part, before, law) for part, before in zip(parts, sents, strict=False)]
+    if all(faulty is None for faulty in found):
+        return None
+    none = torch.zeros_like(states, dtype=torch.bool)
+    return torch.cat([n if f is None else f for n, f in zip(in_parts(none, like=states), found, strict=True)])
+
+
+def _find_faults(states: Tensor, sent: Tensor | None, law: FaultLaw) -> Tensor | None:
+    """Find the faulty entries of a few samples."""
     faulty = _far_or_stuck(states, law)
     if not law.judges_residuals:
         return faulty
-    expected = law.expected(None if sent is None else sent.detach())
+    expected = law.expected(sent)
     whole = states if faulty is None else mend_faults(states, faulty, expected, law.precision)
     pull, limit = law.pull(whole, expected), law.pull_limit
     if bool((pull.amax((0, 1)) <= limit).all() & (pull.amin((0, 1)) >= -limit).all()):

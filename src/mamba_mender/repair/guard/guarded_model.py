@@ -81,6 +81,7 @@ class GuardedModel(nn.Module):
             out = self.model(*args, **kwargs)
         if not self._held and self.config.mode == "running":
             self._look_back(passage)
+        passage.sent = passage.arrived = None  # states are large
         self.last = passage
         health = [report.health for report in passage.reports.values()]
         health += [1 / (1 + counts) for counts in passage.faults.values()]

@@ -13,6 +13,7 @@ from mamba_mender.repair.guard.health import (
     health_of_p,
     nonconformity,
 )
+from mamba_mender.repair.guard.in_parts import in_parts
 from mamba_mender.repair.guard.law import Law, law_of
 from mamba_mender.repair.guard.layer_link import LayerLink, link_of
 from mamba_mender.repair.guard.memory import Memory, learn
@@ -133,7 +134,8 @@ class SiteGuard(nn.Module):
         """Measure the health of each sample, and flag the unhealthy ones."""
         gauge, weight = law.gauge, passage.weights[len(passage.reports)]
         alpha = max(self.config.alpha - law.rarity, 0.0)
-        scores = nonconformity(states.nan_to_num(), gauge, law.modes)
+        parts = in_parts(states, like=states)
+        scores = torch.cat([nonconformity(part.nan_to_num(), gauge, law.modes) for part in parts], 1)
         p = conformal_p(scores, gauge.scores)
         weights = [weight * w for w in passage.measure_weights]
         combined = combine_p(p, weights)

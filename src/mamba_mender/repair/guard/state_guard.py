@@ -101,10 +101,10 @@ class StateGuard:
             apart = None if held_out is None else _of_images(_images(held_out), normalise, count, batch_size, device)
         if apart is None:
             fit, apart = _set_apart(fit)
-        if apart.count < 2 / config.alpha:
+        if apart.count < config.least_held_out:
             raise UserError(
                 f"StateGuard.calibrate: {apart.count} held-out samples are too few for alpha={config.alpha}: at least "
-                f"{int(2 / config.alpha) + 1} are needed; give more in held_out, or a larger alpha."
+                f"{config.least_held_out} are needed; give more in held_out, or a larger alpha."
             )
         stream = [str(key) for key in find_places(model).points if key.state == "h"]
         places = list(dict.fromkeys([*keys, *stream]))

@@ -174,13 +174,13 @@ class _Draw:
         return logs
 
     def _add_state_losses(self, logs: dict[str, Tensor], states: dict[str, Tensor], whole: int) -> None:
-        """Add what is asked of states behind the corruption: near the clean ones, and as active as healthy ones."""
+        """Add what is asked of states behind the corruption: near the clean ones; and all as active as healthy ones."""
         distances, penalties = [], []
         for key in self.step.sites[self.place + 1 :]:
             law, value = self.step.law(key), states[key].float()
             clean, moved = value[: self.count].detach(), value[whole:]
             distances.append(((moved - clean) / law.deviation).square().mean())
-            penalties.append(homeostatic_penalty(moved, law))
+            penalties.append(homeostatic_penalty(value, law))
         for name, parts in {"plasticity": distances, "homeostasis": penalties}.items():
             weight = getattr(self.training, WEIGHTS[name])
             if weight:

@@ -31,7 +31,8 @@ class GuardTraining:
     push_steps: gradient steps of a push, from a random start.
     push_step: length of each, in radii.
     hebbian_rate: share by which the running healthy correlations move at each refresh.
-    homeostatic_factor: weight of what keeps the activity of channels near the running healthy one.
+    homeostatic_factor: weight of what keeps the activity of channels near the running healthy one; with much less, some
+        runs lose hold of their last states.
     plasticity_weight: weight of the squared distance of corrupted and repaired states from the clean ones.
     refresh_every: steps between refreshes.
     healthy_count: images on which the healthy statistics are first measured.
@@ -50,7 +51,7 @@ class GuardTraining:
     push_steps: int = 1
     push_step: float = 1.25
     hebbian_rate: float = 0.1
-    homeostatic_factor: float = 0.1
+    homeostatic_factor: float = 1.0
     plasticity_weight: float = 0.5
     refresh_every: int = 10
     healthy_count: int = 1000

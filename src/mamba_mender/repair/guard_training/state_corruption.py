@@ -8,35 +8,46 @@ from mamba_mender.repair.guard.config import GuardConfig
 from mamba_mender.repair.guard.law import law_of
 from mamba_mender.repair.guard_training.running_law import RunningLaw
 
+TINY = 1e-24
+
 
 def add_state_noise(states: Tensor, healthy: RunningLaw, most: float, generator: torch.Generator) -> Tensor:
     """Add Gaussian noise to states, of one scale a sample, uniform in [0, most] healthy standard deviations.
 
+    These are as many times larger as the channels are more active than healthy ones, with the gradient of that: a model
+    that learns with the noise gains nothing by larger states.
+
     Args:
         states: (samples, tokens, channels).
-        healthy: gives the deviation of each channel.
+        healthy: gives deviation and activity of each channel.
         most: the largest scale.
         generator: draws scales and noise.
     """
     scale = most * torch.rand(len(states), 1, 1, generator=generator)
     noise = scale * torch.randn(states.shape, generator=generator)
-    return states + noise.to(states) * healthy.deviation.to(states)
+    return states + noise.to(states) * _deviation(states, healthy)
 
 
 def change_gain(states: Tensor, healthy: RunningLaw, spread: float, generator: torch.Generator) -> Tensor:
     """Multiply each channel by a random gain about its healthy mean, and add a random offset, the same in all samples.
 
-    u -> mean + exp(spread a_c) (u - mean) + spread b_c std_c, with a and b standard normal.
+    u -> mean + exp(spread a_c) (u - mean) + spread b_c std_c, with a and b standard normal; std as for the noise.
 
     Args:
         states: (samples, tokens, channels).
-        healthy: gives the mean and the deviation of each channel.
+        healthy: gives mean, deviation and activity of each channel.
         spread: of gains and offsets.
         generator: draws them.
     """
     gain, offset = (spread * torch.randn(2, states.shape[-1], generator=generator)).to(states)
     mean = healthy.law.mean.mean(0).to(states)
-    return mean + gain.exp() * (states - mean) + offset * healthy.deviation.to(states)
+    return mean + gain.exp() * (states - mean) + offset * _deviation(states, healthy)
+
+
+def _deviation(states: Tensor, healthy: RunningLaw) -> Tensor:
+    """Give the healthy deviation of each channel, as many times larger as these states are more active."""
+    activity = states.square().mean((0, 1)).clamp_min(TINY).sqrt()
+    return healthy.deviation.to(states) * activity / healthy.activity.to(states)
 
 
 def restore_moments(states: Tensor, healthy: RunningLaw, config: GuardConfig) -> Tensor:

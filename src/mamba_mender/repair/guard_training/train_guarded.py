@@ -87,11 +87,11 @@ def train_guarded(
         >>> sorted(done.guard.laws)[-1]
         'embedding'
     """
-    least = int(2 / guard_config.alpha) + 1
-    if len(data.validation) < least:
+    if len(data.validation) < guard_config.least_held_out:
         raise UserError(
             f"train_guarded: {len(data.validation)} validation images are too few to calibrate a guard of alpha="
-            f"{guard_config.alpha}: at least {least} are needed; use more data, or a larger alpha."
+            f"{guard_config.alpha}: at least {guard_config.least_held_out} are needed; use more data, or a larger "
+            "alpha."
         )
     normalise = Normalise(data.mean, data.std)
     step = GuardStep(
@@ -108,7 +108,8 @@ def train_guarded(
         metrics = {"pushed_accuracy": judge.pushed, "mean_accuracy": judge.mean}
         if config.best_by == "accuracy":
             config = replace(config, best_by="mean_accuracy")
-    start = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    goes_back = guard_training.trained_share < 1
+    start = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()} if goes_back else {}
     result = train(
         model,
         data,
@@ -122,7 +123,7 @@ def train_guarded(
         metrics=metrics,
         progress=progress,
     )
-    if guard_training.trained_share < 1:
+    if goes_back:
         mix_weights(model, start, guard_training.trained_share)
         if out is not None:
             save_weights(model, data, Path(out) / "model.safetensors")

@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 from torch import Tensor
 
 
@@ -42,7 +41,8 @@ def detection_auc(scores: ArrayLike | Tensor, hit: ArrayLike | Tensor) -> float:
         raise ValueError(
             f"detection_auc: {positive} of {mask.size} were hit; need some that were and some that were not."
         )
-    ranks = rankdata(values.ravel())
+    _, places, counts = np.unique(values.ravel(), return_inverse=True, return_counts=True)
+    ranks = (counts.cumsum() - (counts - 1) / 2)[places]  # of ties their mean
     return float((ranks[mask.ravel()].sum() - positive * (positive + 1) / 2) / (positive * negative))
 
 

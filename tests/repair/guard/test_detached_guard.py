@@ -4,51 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from mamba_mender.data import MemoryImages, Normalise, load_data
-from mamba_mender.models import Vim
+from mamba_mender.data import Normalise
 from mamba_mender.repair import DetachedGuard
-from mamba_mender.repair.guard import GuardConfig, StateGuard
 from mamba_mender.stress.attacks import Attack, adaptive_attack
 from mamba_mender.stress.attacks.stand_in import stand_ins
 
 WAYS = ["gradient", "stand-in", "constant statistics", "repair left out"]
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return load_data("digits")
-
-
-@pytest.fixture(scope="module")
-def trained(digits):
-    """A Vim of two blocks and four tokens on normalised digits."""
-    torch.manual_seed(0)
-    model = Vim(img_size=8, patch_size=4, in_chans=1, num_classes=10, embed_dim=24, depth=2, d_state=4, pool="mean")
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    train = digits.train.batch(torch.arange(900))
-    images = Normalise(digits.mean, digits.std)(train.images)
-    for _ in range(60):
-        rows = torch.randint(len(train), (64,))
-        loss = nn.functional.cross_entropy(model(images[rows]), train.labels[rows])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    return model.eval()
-
-
-@pytest.fixture(scope="module")
-def guard(digits, trained):
-    batch = digits.train.batch(torch.arange(900))
-    healthy = MemoryImages((255 * batch.images).round().byte(), batch.labels)
-    return StateGuard.calibrate(
-        trained,
-        healthy,
-        digits.validation,
-        mean=digits.mean,
-        std=digits.std,
-        sites=["embedding", "0.h", "1.h"],
-        config=GuardConfig(alpha=0.05),
-    )
 
 
 @pytest.fixture
