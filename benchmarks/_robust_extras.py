@@ -22,22 +22,22 @@ IMAGES, CHECKED = 2000, 100
 
 def extras_of(seed: int, data: ImageData, out: Path) -> dict[str, Any]:
     """Measure a seed's outputs and faults, or read what was measured."""
-    path = out / f"extras-{seed}.json"
-    if path.is_file():
-        return json.loads(path.read_text())
+    return _kept(out / f"extras-{seed}.json", lambda: _measured(seed, data, out))
+
+
+def _measured(seed: int, data: ImageData, out: Path) -> dict[str, Any]:
     models = models_of(seed, data, ("none", "guard"), out)
     base, guard = models["none"], models["guard"]
     images = data.test.batch(torch.arange(len(data.test))).images
-    found = {"seed": seed} | clean_outputs(base, guard, images) | faults_found(guard, images[:IMAGES])
-    write_atomic(path, json.dumps(found, indent=1).encode())
-    return found
+    return {"seed": seed} | clean_outputs(base, guard, images) | faults_found(guard, images[:IMAGES])
 
 
 def masking_of(seed: int, data: ImageData, out: Path) -> list[dict[str, Any]]:
     """Check a seed's models for masked gradients, or read what was found."""
-    path = out / f"masking-{seed}.json"
-    if path.is_file():
-        return json.loads(path.read_text())
+    return _kept(out / f"masking-{seed}.json", lambda: _checked(seed, data, out))
+
+
+def _checked(seed: int, data: ImageData, out: Path) -> list[dict[str, Any]]:
     models = models_of(seed, data, ("none", "guard"), out)
     chosen = data.test.batch(torch.arange(CHECKED))
     rows = []
@@ -47,15 +47,15 @@ def masking_of(seed: int, data: ImageData, out: Path) -> list[dict[str, Any]]:
         report = masking_checks(model, chosen.images, chosen.labels, Attack("pgd", eps=EPS), source=source)
         checks = [{"check": c.name, "passed": c.passed, "sentence": c.sentence} for c in report.checks]
         rows.append({"seed": seed, "model": name, "trusted": report.trusted, "checks": checks})
-    write_atomic(path, json.dumps(rows, indent=1).encode())
     return rows
 
 
 def mechanisms_of(seed: int, data: ImageData, out: Path) -> list[dict[str, Any]]:
     """Remove each mechanism of a seed's guard on streams under noise, or read what that gave."""
-    path = out / f"mechanisms-{seed}.json"
-    if path.is_file():
-        return json.loads(path.read_text())
+    return _kept(out / f"mechanisms-{seed}.json", lambda: _without_each(seed, data, out))
+
+
+def _without_each(seed: int, data: ImageData, out: Path) -> list[dict[str, Any]]:
     base = base_of(seed, data, out)
     guard = guard_of(base, data, out / f"base-{seed}" / "guard.safetensors")
     chosen = data.test.batch(torch.arange(IMAGES))
@@ -63,9 +63,14 @@ def mechanisms_of(seed: int, data: ImageData, out: Path) -> list[dict[str, Any]]
     states = Normalise(data.mean, data.std)(noisy)
     order = chosen.labels.sort(stable=True).indices
     streams = {"shuffled": (states, chosen.labels), "label-sorted": (states[order], chosen.labels[order])}
-    rows = [row.to_dict() for row in ablate_guard(guard, base, streams)]
-    write_atomic(path, json.dumps(rows, indent=1).encode())
-    return rows
+    return [row.to_dict() for row in ablate_guard(guard, base, streams)]
+
+
+def _kept(path: Path, measure: Callable[[], Any]) -> Any:
+    """Read what a file holds; where there is none, measure it and write it."""
+    if not path.is_file():
+        write_atomic(path, json.dumps(measure(), indent=1).encode())
+    return json.loads(path.read_text())
 
 
 @torch.no_grad()

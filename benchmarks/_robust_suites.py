@@ -7,7 +7,8 @@ looks (`SPAN`).
 
 AutoAttack is run twice, and what both leave is reported: the standard ensemble (100 steps, 5,000 queries) through the
 gradient of the model; and, since all of it through each stand-in of a guarded model would take hours, one of 20 steps
-and 1,000 queries through the gradient and each stand-in in turn. A guarded model answers an image among others: with
+and 1,000 queries through the gradient and each stand-in in turn, which is all that what was trained with its guard is
+shown. A guarded model answers an image among others: with
 those that are still attacked go 20 of those that are done (`context`). The verdict is on whole batches.
 """
 
@@ -75,8 +76,9 @@ PARTS = {
     "attacks": Part(Suite(**NOTHING, attacks=ADVERSARIES, count_noise=500), ATTACKED),
     "cw": Part(Suite(**NOTHING, attacks=(Attack("cw"),), count_noise=500), ATTACKED),
     "autoattack": Part(Suite(**NOTHING, attacks=ENSEMBLES, count_noise=50), ("none",)),
-    "autoattack guarded": Part(
-        Suite(**NOTHING, attacks=ENSEMBLES, count_noise=100, count_attack=100), ("guard", "trained guard")
+    "autoattack guarded": Part(Suite(**NOTHING, attacks=ENSEMBLES, count_noise=100, count_attack=100), ("guard",)),
+    "autoattack trained": Part(
+        Suite(**NOTHING, attacks=ENSEMBLES[1:], count_noise=100, count_attack=100), ("trained guard",)
     ),
     "trained": Part(
         Suite(**{**NOTHING, "noise": {"gaussian": (0.3,)}}, warmup=200), ("none", "trained", "trained guard")

@@ -227,11 +227,14 @@ def stream_goals(streams: Sequence[StressResult], at: tuple) -> Iterable[Reached
 
 
 def attack_goals(found: dict[str, list[StressResult]]) -> Iterable[Reached]:
-    attacks = {
-        "PGD-20": (found["attacks"], found["attacks"], "pgd"),
-        "AutoAttack": (found["autoattack guarded"], found["autoattack"], "autoattack"),
-    }
-    for model, words in {"guard": "guard", "trained guard": "trained with its guard"}.items():
+    for model, words, part in (
+        ("guard", "guard", "autoattack guarded"),
+        ("trained guard", "trained with its guard", "autoattack trained"),
+    ):
+        attacks = {
+            "PGD-20": (found["attacks"], found["attacks"], "pgd"),
+            "AutoAttack": (found[part], found["autoattack"], "autoattack"),
+        }
         for name, (results, bare, word) in attacks.items():
             pairs = [(left(r, model, word), left(b, "none", word)) for r, b in zip(results, bare, strict=False)]
             if whole := [_common(ours, base) for ours, base in pairs if ours is not None and base is not None]:

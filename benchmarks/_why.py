@@ -111,11 +111,6 @@ WHY: dict[str, dict[str, str]] = {
             "Half of the way to the trained weights was chosen on validation images of the first seed, where it gains "
             "22.8 points on test images too; on the second seed it gains 6.4. Clean accuracy bounds how far it may go."
         ),
-        "noise 0.3, MEMO's 200 images": "Not run.",
-        "memory": (
-            "Judging keeps copies of the states of a site for a moment, where the bare model keeps few at a time."
-        ),
-        "inference time": "Judging is products of matrices at every site and every watched place.",
         "training time": (
             "Half of each batch is shown a second time, and in three steps of four its pixels are pushed before that, "
             "which takes a forward and a backward pass more. The promise could be kept only without either."

@@ -36,9 +36,9 @@ class GuardTraining:
     plasticity_weight: weight of the squared distance of corrupted and repaired states from the clean ones.
     refresh_every: steps between refreshes.
     healthy_count: images on which the healthy statistics are first measured.
+    bands: of token modes whose correlations the repair restores, fewer than at inference since each step pays.
     trained_share: share of what was learned in the weights that are kept, see :func:`mix_weights`; below 1 for a model
         that was trained before, which then keeps more of its accuracy on clean images.
-    bands: of token modes whose correlations the repair restores, fewer than at inference since each step pays.
     """
 
     corrupt_share: float = 0.5
