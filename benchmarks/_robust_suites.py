@@ -8,8 +8,8 @@ looks (`SPAN`).
 AutoAttack is run twice, and what both leave is reported: the standard ensemble (100 steps, 5,000 queries) through the
 gradient of the model; and, since all of it through each stand-in of a guarded model would take hours, one of 20 steps
 and 1,000 queries through the gradient and each stand-in in turn, which is all that what was trained with its guard is
-shown. A guarded model answers an image among others: with
-those that are still attacked go 20 of those that are done (`context`). The verdict is on whole batches.
+shown. A guarded model answers an image among others: with those that are still attacked go 20 of those that are done
+(`context`). The verdict is on whole batches.
 """
 
 from dataclasses import dataclass

@@ -227,18 +227,20 @@ def stream_goals(streams: Sequence[StressResult], at: tuple) -> Iterable[Reached
 
 
 def attack_goals(found: dict[str, list[StressResult]]) -> Iterable[Reached]:
+    """Measure gains under attack; what AutoAttack leaves right counts only where PGD-20 leaves it right, too."""
     for model, words, part in (
         ("guard", "guard", "autoattack guarded"),
         ("trained guard", "trained with its guard", "autoattack trained"),
     ):
-        attacks = {
-            "PGD-20": (found["attacks"], found["attacks"], "pgd"),
-            "AutoAttack": (found[part], found["autoattack"], "autoattack"),
-        }
-        for name, (results, bare, word) in attacks.items():
-            pairs = [(left(r, model, word), left(b, "none", word)) for r, b in zip(results, bare, strict=False)]
-            if whole := [_common(ours, base) for ours, base in pairs if ours is not None and base is not None]:
-                yield f"{name}, {words} minus base, points", paired(whole)
+        pgd = [(left(r, model, "pgd"), left(r, "none", "pgd")) for r in found["attacks"]]
+        if whole := [_common(ours, base) for ours, base in pgd if ours is not None and base is not None]:
+            yield f"PGD-20, {words} minus base, points", paired(whole)
+        ensembles = [
+            (_both(left(r, model, "autoattack"), ours), _both(left(b, "none", "autoattack"), base))
+            for r, b, (ours, base) in zip(found[part], found["autoattack"], pgd, strict=False)
+        ]
+        if whole := [_common(ours, base) for ours, base in ensembles if ours is not None and base is not None]:
+            yield f"AutoAttack, {words} minus base, points", paired(whole)
     if any(result.find_all("trained guard") and result.find_all("none") for result in found["trained"]):
         yield (
             "clean accuracy, trained with its guard minus base, points",
