@@ -262,6 +262,13 @@ def left(result: StressResult, model: str, attack: str) -> Answers | None:
     return runs[0][0].numpy(), np.min([right.numpy() for _, right in runs], 0)
 
 
+def _both(one: Answers | None, other: Answers | None) -> Answers | None:
+    """Say which images two attacks both leave right, of those that both were run on; None if one lacks."""
+    if one is None or other is None:
+        return None
+    return np.intersect1d(one[0], other[0]), np.minimum(*_common(one, other))
+
+
 def _common(
     ours: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:

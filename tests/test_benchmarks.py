@@ -147,6 +147,13 @@ def test_what_is_left_of_an_attack_is_what_all_its_runs_leave(load, result):
     at, right = left(result(table), "guard", "autoattack")
     assert (at.tolist(), right.tolist()) == ([0, 1, 2, 3], [1, 0, 0, 0])
     assert left(result(table), "none", "autoattack") is None
+    both = load("_robust_summary")._both
+    first, second = (
+        left(result(table), "guard", "autoattack"),
+        left(result({("guard", "attack", "pgd", 0.1): [0, 1]}), "guard", "pgd"),
+    )
+    assert [values.tolist() for values in both(first, second)] == [[0, 1], [0, 0]]
+    assert both(first, None) is None
     assert left(result(table), "guard", "pgd") is None
 
 
