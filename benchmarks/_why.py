@@ -97,19 +97,14 @@ WHY: dict[str, dict[str, str]] = {
             "because they show something else, and moving those back costs more than it gives."
         ),
         "AutoAttack": (
-            "Not run to its end: one image that withstands all parts takes the standard ensemble some seconds, and "
-            "more with a guard, each of whose queries carries a batch; 50 images of the bare model alone were not done "
-            "after a quarter of an hour on a shared core."
+            "Not run to its end, for want of hours: a step through a guard costs nearly the same whether one image or a "
+            "hundred are still attacked, and all ways together take more than an hour for a hundred images on two cores."
         ),
         "PGD-20, guard": (
             "A push of 8/255 changes the states by less than healthy images differ: of the images under attack few are "
             "flagged, and a repair of moments cannot tell a push from what is shown. The attack exploits that the "
             "maps of the repair are nearly those of the bare model, so that its gradient is of use with the statistics "
             "held constant, the strongest way, and even without the guard. More robustness has to be trained."
-        ),
-        "PGD-20, trained": (
-            "Half of the way to the trained weights was chosen on validation images of the first seed, where it gains "
-            "22.8 points on test images too; on the second seed it gains 6.4. Clean accuracy bounds how far it may go."
         ),
         "training time": (
             "Half of each batch is shown a second time, and in three steps of four its pixels are pushed before that, "
