@@ -97,8 +97,9 @@ WHY: dict[str, dict[str, str]] = {
             "because they show something else, and moving those back costs more than it gives."
         ),
         "AutoAttack": (
-            "Not run to its end, for want of hours: a step through a guard costs nearly the same whether one image or a "
-            "hundred are still attacked, and all ways together take more than an hour for a hundred images on two cores."
+            "Not run to its end, for want of hours: a step through a guard costs nearly the same whether one image or "
+            "a hundred are still attacked, and all ways together take more than an hour for a hundred images on two "
+            "cores."
         ),
         "PGD-20, guard": (
             "A push of 8/255 changes the states by less than healthy images differ: of the images under attack few are "
