@@ -44,7 +44,8 @@ def robustness_parts(results: dict[str, Any]) -> list[str]:
         "autoattack": "AutoAttack on the same images of the bare model, the standard ensemble and a shorter one; "
         "counted is what both leave:",
         "autoattack guarded": "AutoAttack on the first 100 of these images, guarded, the shorter one in each way; "
-        "gains are against the bare model on the same 100:",
+        "gains are against the bare model on the same 100, an image counting as right only where PGD-20 leaves it "
+        "right, too:",
         "autoattack trained": "The same of what was trained with its guard, by the shorter ensemble alone:",
         "trained": "Trained on with its guard, clean and noisy:",
         "faults": "One bit of 1 % of the entries of one state (`2.h`) flipped:",

@@ -249,14 +249,18 @@ def attack_goals(found: dict[str, list[StressResult]]) -> Iterable[Reached]:
 
 
 def left(result: StressResult, model: str, attack: str) -> Answers | None:
-    """Say which images stay right in all runs of an attack, whatever their settings; None if one lacks.
+    """Say which images stay right in all runs of an attack, whatever their settings; None if one lacks or is to come.
 
     Returns:
         Positions of the images, and whether each stays right, (images,) both.
     """
     labels = [p.name for c in result.cells.values() if (p := c.cell.perturbation).name.partition("-")[0] == attack]
     cells = [result.find_all(model, "attack", label) for label in dict.fromkeys(labels)]
-    if not cells or not all(cells):
+    if (
+        not cells
+        or not all(cells)
+        or any(f"{model}--attack-{attack}".replace(" ", "_") in key for key in result.missing)
+    ):
         return None
     runs = [result.per_image(model, "attack", one[0].cell.perturbation.name) for one in cells]
     return runs[0][0].numpy(), np.min([right.numpy() for _, right in runs], 0)
