@@ -259,7 +259,7 @@ def left(result: StressResult, model: str, attack: str) -> Answers | None:
     if (
         not cells
         or not all(cells)
-        or any(f"{model}--attack-{attack}".replace(" ", "_") in key for key in result.missing)
+        or any(key.startswith(f"{model}--attack-{attack}".replace(" ", "_")) for key in result.missing)
     ):
         return None
     runs = [result.per_image(model, "attack", one[0].cell.perturbation.name) for one in cells]
@@ -273,9 +273,7 @@ def _both(one: Answers | None, other: Answers | None) -> Answers | None:
     return np.intersect1d(one[0], other[0]), np.minimum(*_common(one, other))
 
 
-def _common(
-    ours: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
+def _common(ours: Answers, theirs: Answers) -> Answers:
     """Take right or wrong of the images that both were run on."""
     common = np.intersect1d(ours[0], theirs[0])
     return ours[1][np.isin(ours[0], common)], theirs[1][np.isin(theirs[0], common)]

@@ -6,7 +6,7 @@ rivals. All choices were made on validation images and validation corruptions; t
 Every cell is kept as it ends, so a run that was cut goes on.
 
     python benchmarks/robustness.py --quick
-    python benchmarks/robustness.py                                  # everything; about three hours on two cores
+    python benchmarks/robustness.py                                  # everything; five hours and more on two cores
     python benchmarks/robustness.py --seeds 0 --parts noise streams  # a part of it
     python benchmarks/robustness.py --summarise                      # the results file, from what is there
 """

@@ -33,13 +33,14 @@ def find_faults(states: Tensor, sent: Tensor | None, law: FaultLaw) -> Tensor | 
         >>> find_faults(torch.tensor([[[0.5, float("nan"), 1e9]]]), None, law).flatten().tolist()
         [False, True, True]
     """
-    sents = [None] * len(states) if sent is None else in_parts(sent.detach(), like=states)
     parts = in_parts(states.detach(), like=states)
-    found = [_find_faults(part, before, law) for part, before in zip(parts, sents, strict=False)]
+    sents = [None] * len(parts) if sent is None else in_parts(sent.detach(), like=states)
+    found = [_find_faults(part, before, law) for part, before in zip(parts, sents, strict=True)]
     if all(faulty is None for faulty in found):
         return None
-    none = torch.zeros_like(states, dtype=torch.bool)
-    return torch.cat([n if f is None else f for n, f in zip(in_parts(none, like=states), found, strict=True)])
+    return torch.cat(
+        [torch.zeros_like(p, dtype=torch.bool) if f is None else f for p, f in zip(parts, found, strict=True)]
+    )
 
 
 def _find_faults(states: Tensor, sent: Tensor | None, law: FaultLaw) -> Tensor | None:

@@ -174,7 +174,11 @@ class _Draw:
         return logs
 
     def _add_state_losses(self, logs: dict[str, Tensor], states: dict[str, Tensor], whole: int) -> None:
-        """Add what is asked of states behind the corruption: near the clean ones; and all as active as healthy ones."""
+        """Add what is asked of states behind the corruption.
+
+        The corrupted part is to be near the clean one; and the whole, clean and corrupted samples together, as active
+        as healthy states are. What one part has too much of, the other may make up for.
+        """
         distances, penalties = [], []
         for key in self.step.sites[self.place + 1 :]:
             law, value = self.step.law(key), states[key].float()

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from mamba_mender.repair.guard_training.running_law import RunningLaw
+from mamba_mender.repair.guard_training.running_law import RunningLaw, activity_of
 
 
 def homeostatic_penalty(states: Tensor, healthy: RunningLaw) -> Tensor:
@@ -19,5 +19,5 @@ def homeostatic_penalty(states: Tensor, healthy: RunningLaw) -> Tensor:
 
     Source: Turrigiano et al., Activity-dependent scaling of quantal amplitude in neocortical neurons (1998).
     """
-    activity = states.float().square().mean((0, 1)).clamp_min(1e-24).sqrt()
+    activity = activity_of(states.float())
     return (activity / healthy.activity.to(activity)).log().square().mean()

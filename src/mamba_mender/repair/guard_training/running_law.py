@@ -11,6 +11,8 @@ from torch import Tensor
 from mamba_mender.repair.guard.law import Law, Modes, band_edges, law_of
 from mamba_mender.repair.guard.memory import merge
 
+TINY = 1e-24
+
 
 @dataclass(frozen=True)
 class RunningLaw:
@@ -72,6 +74,11 @@ class RunningLaw:
         """Have it on a device."""
         basis = None if self.modes.basis is None else self.modes.basis.to(device)
         return RunningLaw(Law(self.law.mean.to(device), self.law.scatter.to(device)), Modes(basis, self.modes.edges))
+
+
+def activity_of(states: Tensor) -> Tensor:
+    """Measure the root mean square of each channel over samples and tokens, (channels,); never 0."""
+    return states.square().mean((0, 1)).clamp_min(TINY).sqrt()
 
 
 def _text(tensor: Tensor) -> list[Any]:

@@ -6,16 +6,15 @@ from torch import Tensor
 from mamba_mender.repair.guard.alignment import realign, regular, transport_maps
 from mamba_mender.repair.guard.config import GuardConfig
 from mamba_mender.repair.guard.law import law_of
-from mamba_mender.repair.guard_training.running_law import RunningLaw
-
-TINY = 1e-24
+from mamba_mender.repair.guard_training.running_law import RunningLaw, activity_of
 
 
 def add_state_noise(states: Tensor, healthy: RunningLaw, most: float, generator: torch.Generator) -> Tensor:
     """Add Gaussian noise to states, of one scale a sample, uniform in [0, most] healthy standard deviations.
 
     These are as many times larger as the channels are more active than healthy ones, with the gradient of that: a model
-    that learns with the noise gains nothing by larger states.
+    that learns with the noise gains nothing by larger states where they lie about 0. Activity includes the mean, so
+    that where it is large beside the deviation, the noise hardly grows with what varies.
 
     Args:
         states: (samples, tokens, channels).
@@ -46,8 +45,7 @@ def change_gain(states: Tensor, healthy: RunningLaw, spread: float, generator: t
 
 def _deviation(states: Tensor, healthy: RunningLaw) -> Tensor:
     """Give the healthy deviation of each channel, as many times larger as these states are more active."""
-    activity = states.square().mean((0, 1)).clamp_min(TINY).sqrt()
-    return healthy.deviation.to(states) * activity / healthy.activity.to(states)
+    return healthy.deviation.to(states) * activity_of(states) / healthy.activity.to(states)
 
 
 def restore_moments(states: Tensor, healthy: RunningLaw, config: GuardConfig) -> Tensor:
