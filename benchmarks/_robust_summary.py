@@ -227,7 +227,10 @@ def stream_goals(streams: Sequence[StressResult], at: tuple) -> Iterable[Reached
 
 
 def attack_goals(found: dict[str, list[StressResult]]) -> Iterable[Reached]:
-    """Measure gains under attack; what AutoAttack leaves right counts only where PGD-20 leaves it right, too."""
+    """Measure gains under attack; what AutoAttack leaves right counts only where PGD-20 leaves it right, too.
+
+    The bare model is judged by those of its ensembles that the other has met as well.
+    """
     for model, words, part in (
         ("guard", "guard", "autoattack guarded"),
         ("trained guard", "trained with its guard", "autoattack trained"),
@@ -236,7 +239,7 @@ def attack_goals(found: dict[str, list[StressResult]]) -> Iterable[Reached]:
         if whole := [_common(ours, base) for ours, base in pgd if ours is not None and base is not None]:
             yield f"PGD-20, {words} minus base, points", paired(whole)
         ensembles = [
-            (_both(left(r, model, "autoattack"), ours), _both(left(b, "none", "autoattack"), base))
+            (_both(left(r, model, "autoattack"), ours), _both(left(b, "none", "autoattack", like=r), base))
             for r, b, (ours, base) in zip(found[part], found["autoattack"], pgd, strict=False)
         ]
         if whole := [_common(ours, base) for ours, base in ensembles if ours is not None and base is not None]:
@@ -248,13 +251,20 @@ def attack_goals(found: dict[str, list[StressResult]]) -> Iterable[Reached]:
         )
 
 
-def left(result: StressResult, model: str, attack: str) -> Answers | None:
+def left(result: StressResult, model: str, attack: str, *, like: StressResult | None = None) -> Answers | None:
     """Say which images stay right in all runs of an attack, whatever their settings; None if one lacks or is to come.
+
+    Args:
+        result: of a stress test.
+        model: by its name there.
+        attack: such as "pgd".
+        like: only runs with settings that this one has; of all its own if None.
 
     Returns:
         Positions of the images, and whether each stays right, (images,) both.
     """
-    labels = [p.name for c in result.cells.values() if (p := c.cell.perturbation).name.partition("-")[0] == attack]
+    known = (like or result).cells.values()
+    labels = [p.name for c in known if (p := c.cell.perturbation).name.partition("-")[0] == attack]
     cells = [result.find_all(model, "attack", label) for label in dict.fromkeys(labels)]
     if (
         not cells

@@ -147,6 +147,8 @@ def test_what_is_left_of_an_attack_is_what_all_its_runs_leave(load, result):
     at, right = left(result(table), "guard", "autoattack")
     assert (at.tolist(), right.tolist()) == ([0, 1, 2, 3], [1, 0, 0, 0])
     assert left(result(table), "none", "autoattack") is None
+    shorter = result({("none", "attack", "autoattack-linf-100x1", 0.1): [1, 0, 0, 0]})
+    assert left(result(table), "guard", "autoattack", like=shorter)[1].tolist() == [1, 1, 0, 0]
     both = load("_robust_summary")._both
     first, second = (
         left(result(table), "guard", "autoattack"),
