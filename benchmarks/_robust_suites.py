@@ -54,7 +54,8 @@ PARTS = {
     "noise": Part(Suite(**{**NOTHING, "noise": {"gaussian": (0.3,)}}, warmup=200), ALL),
     "levels": Part(Suite(**{**NOTHING, "noise": {"gaussian": (0.1, 0.2, 0.4, 0.5)}}, count_noise=1000), ALL),
     "memo": Part(Suite(**{**NOTHING, "noise": {"gaussian": (0.3,)}}, count_noise=200), ("none", "guard", "memo")),
-    "corruptions": Part(Suite(noise={}, count_noise=400, count_corruption=400), ALL),
+    "corruptions": Part(Suite(noise={}, count_noise=400, count_corruption=400, warmup=200), ALL),
+    "corruptions cold": Part(Suite(noise={}, count_noise=400, count_corruption=400), ALL),
     "streams": Part(
         Suite(
             **NOTHING, orders=("label-sorted", "drifting"), batch_sizes=(1, 4, 200), count_noise=200, count_stream=4000

@@ -1,6 +1,7 @@
 """The results file of the robustness benchmark: every figure with its interval over seeds and images, and the goals."""
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from _timing import machine
 
 from mamba_mender._interval import Interval, bootstrap_interval, paired_gain
 from mamba_mender.stress import CellResult, StressResult
+from mamba_mender.stress.streams import DRIFT
 
 GOALS = {
     "clean accuracy of the base": 91.0,
@@ -29,7 +31,7 @@ GOALS = {
     "label-sorted, clean: guard minus base, points": -0.5,
     "label-sorted, noise 0.3: guard minus base, points": 35.0,
     "drifting: worst stretch of 200, guard minus base, points": -1.0,
-    "drifting: last stretch of 200, guard minus base, points": 0.0,
+    "drifting: from 500 images after its end on, guard minus base, points": 0.0,
     "PGD-20, guard minus base, points": 10.0,
     "AutoAttack, guard minus base, points": 5.0,
     "PGD-20, trained with its guard minus base, points": 20.0,
@@ -49,16 +51,17 @@ AT_MOST = [
     "training time, share added",
 ]
 STRETCH = 200
+SETTLED = 500  # images after the end of a drift, by when a guard is to be itself again
 Answers = tuple[np.ndarray, np.ndarray]  # positions of images, and right or wrong; or right or wrong by two models
 Reached = tuple[str, float | Interval]  # a goal, and what was measured: with an interval where it is a paired gain
 
 
 def summarise(out: Path) -> dict[str, Any]:
     """Put together what is there, print it, and write benchmarks/results/robustness.json."""
-    found = {name: results_of(out / name) for name in PARTS}
+    found = {name: seeds_of(out / name) for name in PARTS}
     extras = [json.loads(path.read_text()) for path in sorted(out.glob("extras-*.json"))]
     cost = json.loads((out / "cost.json").read_text()) if (out / "cost.json").is_file() else {}
-    tables = {name: table(results) for name, results in found.items() if results}
+    tables = {name: table([*seeds.values()]) for name, seeds in found.items() if seeds}
     reached = dict(reached_by(found, extras, cost))
     paired = {name: value for name, value in reached.items() if isinstance(value, Interval)}
     chosen = sorted(out.glob("peer-rates-*.json"))
@@ -69,7 +72,7 @@ def summarise(out: Path) -> dict[str, Any]:
         "reached": {name: value.mean if name in paired else value for name, value in reached.items()},
         "intervals": {name: [value.low, value.high] for name, value in paired.items()},
         "tables": tables,
-        "drift": drift(found["streams"]),
+        "drift": drift([*found["streams"].values()]),
         "masking": [row for path in sorted(out.glob("masking-*.json")) for row in json.loads(path.read_text())],
         "mechanisms": [row for path in sorted(out.glob("mechanisms-*.json")) for row in json.loads(path.read_text())],
         "extras": extras,
@@ -82,9 +85,10 @@ def summarise(out: Path) -> dict[str, Any]:
     return content
 
 
-def results_of(folder: Path) -> list[StressResult]:
+def seeds_of(folder: Path) -> dict[int, StressResult]:
     """Read the seeds of a part that are there."""
-    return [StressResult.load(path) for path in sorted(folder.glob("seed-*")) if any((path / "cells").glob("*.json"))]
+    there = {int(p.name.removeprefix("seed-")): p for p in folder.glob("seed-*") if any((p / "cells").glob("*.json"))}
+    return {seed: StressResult.load(there[seed]) for seed in sorted(there)}
 
 
 def table(results: Sequence[StressResult]) -> list[dict[str, Any]]:
@@ -173,15 +177,20 @@ def recovered(results: Sequence[StressResult], *what: Any) -> float:
     return (guard - base) / (clean - base)
 
 
-def reached_by(found: dict[str, list[StressResult]], extras: list[dict], cost: dict) -> Iterable[Reached]:
+def reached_by(seeds: dict[str, dict[int, StressResult]], extras: list[dict], cost: dict) -> Iterable[Reached]:
     """Measure each goal that the results at hand can show."""
-    at = ("noise", "gaussian", 0.3)
+    at, found = ("noise", "gaussian", 0.3), {name: [*results.values()] for name, results in seeds.items()}
     yield from table_goals(found, at)
     if extras:
         yield "share of clean outputs that are bit-identical", float(np.mean([e["identical"] for e in extras]))
     if found["streams"]:
         yield from stream_goals(found["streams"], at)
-    yield from attack_goals(found)
+    yield from attack_goals(seeds)
+    if any(result.find_all("trained guard") and result.find_all("none") for result in found["trained"]):
+        yield (
+            "clean accuracy, trained with its guard minus base, points",
+            gain(found["trained"], "trained guard", "none"),
+        )
     if found["faults"]:
         label = found["faults"][0].settings["suite"]["faults"][0]
         rate = label["rate"]
@@ -223,32 +232,35 @@ def stream_goals(streams: Sequence[StressResult], at: tuple) -> Iterable[Reached
     if stretches:
         apart = [g - b for g, b in zip(stretches["guard"], stretches["none"], strict=True)]
         yield "drifting: worst stretch of 200, guard minus base, points", min(apart)
-        yield "drifting: last stretch of 200, guard minus base, points", apart[-1]
+    if pairs := settled(streams):
+        yield "drifting: from 500 images after its end on, guard minus base, points", paired(pairs)
 
 
-def attack_goals(found: dict[str, list[StressResult]]) -> Iterable[Reached]:
+def attack_goals(found: dict[str, dict[int, StressResult]]) -> Iterable[Reached]:
     """Measure gains under attack; what AutoAttack leaves right counts only where PGD-20 leaves it right, too.
 
     The bare model is judged by those of its ensembles that the other has met as well.
+
+    Args:
+        found: by part and seed.
     """
     for model, words, part in (
         ("guard", "guard", "autoattack guarded"),
         ("trained guard", "trained with its guard", "autoattack trained"),
     ):
-        pgd = [(left(r, model, "pgd"), left(r, "none", "pgd")) for r in found["attacks"]]
-        if whole := [_common(ours, base) for ours, base in pgd if ours is not None and base is not None]:
-            yield f"PGD-20, {words} minus base, points", paired(whole)
-        ensembles = [
-            (_both(left(r, model, "autoattack"), ours), _both(left(b, "none", "autoattack", like=r), base))
-            for r, b, (ours, base) in zip(found[part], found["autoattack"], pgd, strict=False)
-        ]
-        if whole := [_common(ours, base) for ours, base in ensembles if ours is not None and base is not None]:
-            yield f"AutoAttack, {words} minus base, points", paired(whole)
-    if any(result.find_all("trained guard") and result.find_all("none") for result in found["trained"]):
-        yield (
-            "clean accuracy, trained with its guard minus base, points",
-            gain(found["trained"], "trained guard", "none"),
-        )
+        both = {seed: (left(r, model, "pgd"), left(r, "none", "pgd")) for seed, r in found["attacks"].items()}
+        pgd = {seed: (ours, base) for seed, (ours, base) in both.items() if ours is not None and base is not None}
+        if pgd:
+            yield f"PGD-20, {words} minus base, points", paired([_common(*pair) for pair in pgd.values()])
+        ensembles = []
+        for seed, (ours, base) in pgd.items():
+            if seed in found[part] and seed in found["autoattack"]:
+                own, bare = found[part][seed], found["autoattack"][seed]
+                met = _both(left(own, model, "autoattack"), ours)
+                meets = _both(left(bare, "none", "autoattack", like=own), base)
+                ensembles += [_common(met, meets)] if met is not None and meets is not None else []
+        if ensembles:
+            yield f"AutoAttack, {words} minus base, points", paired(ensembles)
 
 
 def left(result: StressResult, model: str, attack: str, *, like: StressResult | None = None) -> Answers | None:
@@ -301,3 +313,15 @@ def drift(streams: Sequence[StressResult]) -> dict[str, list[float]]:
         if rows:
             lines[model] = np.mean(rows, axis=0).round(2).tolist()
     return lines
+
+
+def settled(streams: Sequence[StressResult]) -> list[Answers]:
+    """Give right or wrong by guard and base, for each seed, from so many images after the drift ended on."""
+    pairs = []
+    for result in streams:
+        cells = [result.find_all(model, "noise", order="drifting") for model in ("guard", "none")]
+        for ours, base in zip(*cells, strict=True):
+            shown = ours.cell.count + ours.cell.warmup
+            begin = math.ceil(DRIFT[-1] * shown) - ours.cell.warmup + SETTLED
+            pairs.append((ours.correct[begin:].numpy(), base.correct[begin:].numpy()))
+    return pairs

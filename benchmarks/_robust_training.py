@@ -15,9 +15,10 @@ from mamba_mender.repair.guard_training import mix_weights, train_guarded
 from mamba_mender.training import TrainConfig, evaluate
 from mamba_mender.training.train import save_weights
 
-EPOCHS = 2
+EPOCHS = 4
 SHARES = (1.0, 0.85, 0.7, 0.5, 0.35)  # of the trained weights; the first that keeps clean validation images is taken
-LOST = 0.0075  # of the clean accuracy on validation images, at most: a point on test images, with some room
+LOST = 0.0075  # of the clean accuracy on validation images, at most: a point on test images, with room for what such a
+# choice flatters: the same images also say which epoch is kept, and calibrate the guard
 
 
 def train_on(seed: int, base: nn.Module, data: ImageData, folder: Path) -> tuple[nn.Module, StateGuard]:
@@ -49,13 +50,21 @@ def trained_whole(seed: int, base: nn.Module, data: ImageData, folder: Path) -> 
 
 
 def go_back(base: nn.Module, whole: nn.Module, data: ImageData) -> tuple[nn.Module, dict[str, float]]:
-    """Take the largest share of the trained weights that keeps the accuracy on clean validation images."""
+    """Take the largest share of the trained weights that keeps the accuracy on clean validation images.
+
+    The smallest is taken where none does; "clean" and "least" say so.
+    """
     normalise = Normalise(data.mean, data.std)
     least = evaluate(base, data.validation, normalise=normalise).accuracy - LOST
+    model, found = base, {}
     for share in SHARES:
         model = deepcopy(whole)
         mix_weights(model, base.state_dict(), share)
-        clean = evaluate(model, data.validation, normalise=normalise).accuracy
-        if clean >= least:
-            return model.eval(), {"share": share, "clean": clean, "least": least}
-    raise SystemExit(f"no share of {SHARES} keeps {least:.2%} of the validation images")
+        found = {
+            "share": share,
+            "clean": evaluate(model, data.validation, normalise=normalise).accuracy,
+            "least": least,
+        }
+        if found["clean"] >= least:
+            break
+    return model.eval(), found

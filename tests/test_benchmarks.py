@@ -159,6 +159,46 @@ def test_what_is_left_of_an_attack_is_what_all_its_runs_leave(load, result):
     assert left(result(table), "guard", "pgd") is None
 
 
+def test_models_are_compared_by_the_number_of_their_seed(load, result):
+    """A seed that was run for one part alone must not be taken for the next one of another."""
+    goals = load("_robust_summary").attack_goals
+
+    def attacked(**right):
+        kinds = {"pgd": "pgd-linf-20x1-adaptive", "auto": "autoattack-linf-20x1-adaptive"}
+        split = {key: key.split("_") for key in right}
+        return result({(m, "attack", kinds[k], 0.1): right[key] for key, (m, k) in split.items()})
+
+    found = {
+        "attacks": {
+            0: attacked(none_pgd=[0, 0], guard_pgd=[0, 0]),
+            1: attacked(none_pgd=[0, 1], guard_pgd=[1, 1]),
+        },
+        "autoattack": {0: attacked(none_auto=[1, 1]), 1: attacked(none_auto=[0, 0])},
+        "autoattack guarded": {1: attacked(guard_auto=[1, 0])},
+        "autoattack trained": {},
+    }
+    reached = {name: value.mean for name, value in goals(found)}
+    assert reached == {"PGD-20, guard minus base, points": 25, "AutoAttack, guard minus base, points": 50}
+
+
+def test_a_stream_is_settled_500_images_after_its_drift(load):
+    from mamba_mender.stress import Cell, CellResult, Perturbation, StressResult, drift_levels
+
+    cells = {}
+    begin = 2950 + 500
+    assert drift_levels(4200, 1.0)[200 + 2950 - 1] > 0 == drift_levels(4200, 1.0)[200 + 2950 :].sum()
+    for model, wrong in {"guard": begin - 1, "none": begin}.items():
+        noise = Perturbation("noise", "gaussian", 0.3)
+        cell = Cell(model, noise, order="drifting", count=4000, warmup=200)
+        right = torch.arange(4000) != wrong
+        cells[cell.key] = CellResult(cell, torch.arange(4000), torch.zeros(4000).long(), right, 0.0)
+    ((ours, base),) = load("_robust_summary").settled([StressResult(cells, {"batch_size": 200})])
+    assert len(ours) == len(base) == 550
+    assert ours.all()
+    assert not base[0]
+    assert base[1:].all()
+
+
 def test_the_rate_of_a_peer_is_chosen_by_what_it_gets_right_and_kept(load, monkeypatch, tmp_path):
     peers = load("_robust_peers")
     made = []

@@ -60,7 +60,7 @@ class _Passing:
         assert states is not None
         moved = states
         if report.realignment is not None and flagged is not None:
-            whole = site._move(states.to(site.law.within.dtype), site.law, report).to(states.dtype)
+            whole = site.move(states.to(site.law.within.dtype), site.law, report).to(states.dtype)
             moved = whole.where(flagged[:, None, None], states)
         return out.detach() + (moved - moved.detach())
 

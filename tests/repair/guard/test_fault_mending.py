@@ -89,6 +89,11 @@ def test_strange_entries_are_found_among_those_they_pull_at(hits):
     assert hits < ROUNDS
 
 
+def test_no_samples_have_no_faults():
+    law = law_by_itself(4, strangest=2.0)
+    assert find_faults(torch.zeros(0, 3, 4).double(), None, law) is None
+
+
 def test_a_token_that_is_shifted_as_a_whole_is_not_faulty():
     scatter = torch.full((12, 12), 0.9).double() + 0.1 * torch.eye(12)
     states = torch.zeros(2, 3, 12).double()

@@ -1,6 +1,8 @@
 """One step of training with the guard."""
 
 import json
+import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -50,10 +52,20 @@ def test_the_loss_is_the_weighted_sum(kind, make_vim, make_step, make_context):
     assert all(value.isfinite() for value in logs.values())
 
 
-def test_weights_of_0_leave_the_clean_loss(kind, make_vim, make_step, make_context):
+def without_the_first(context, count):
+    """Give a context that lacks its first images."""
+    batch = context.batch
+    rest = replace(batch, images=batch.images[count:], labels=batch.labels[count:])
+    return replace(context, batch=rest, images=context.images[count:])
+
+
+def test_weights_of_0_leave_the_loss_of_the_rest(kind, make_vim, make_step, make_context):
     model = make_vim()
-    step = make_step(model, corrupt_weight=0, plasticity_weight=0, homeostatic_factor=0, **KINDS[kind])
-    ours, plain = (gradients(model, take(make_context(model))) for take in (step, classify))
+    step = make_step(
+        model, corrupt_share=0.25, corrupt_weight=0, plasticity_weight=0, homeostatic_factor=0, **KINDS[kind]
+    )
+    ours = gradients(model, step(make_context(model)))
+    plain = gradients(model, classify(without_the_first(make_context(model), 6)))
     for one, other in zip(ours, plain, strict=True):
         assert_close(one, other, rtol=1e-4, atol=1e-6)
 
@@ -76,6 +88,14 @@ def test_a_pushed_part_is_harder_than_the_clean_one_and_than_noise_of_the_same_s
     assert logs["corrupted"] > nn.functional.cross_entropy(noisy, context.batch.labels)
 
 
+def test_at_least_one_image_stays_clean(make_vim, make_step, make_context):
+    model = make_vim()
+    logs = make_step(model, corrupt_share=1.0)(make_context(model, count=2))
+    last = without_the_first(make_context(model, count=2), 1)
+    assert_close(logs["clean"], classify(last)["loss"])
+    assert make_step(model, corrupt_share=1.0)(make_context(model, count=1)).keys() == {"loss", "accuracy"}
+
+
 def test_a_worse_push_of_states_hurts_more(make_vim, make_step, make_context):
     model = make_vim()
     small, large = (
@@ -85,13 +105,46 @@ def test_a_worse_push_of_states_hurts_more(make_vim, make_step, make_context):
     assert large["corrupted"] > small["corrupted"] > small["clean"] - 0.05
 
 
-def test_the_activity_of_clean_states_is_held_too(make_vim, make_step, make_context):
-    model = make_vim()
-    step = make_step(model, adversarial_eps=1e-6, state_share=0.0)
-    usual = step(make_context(model))["homeostasis"]
+def with_activity(step, factors, rest):
+    """Give states whose part and rest are as many times as active as healthy ones, by site, as they are recorded."""
+    states = {}
+    for key, law in step.laws.items():
+        value = law.law.mean + law.deviation * torch.randn(2 * rest, *law.law.mean.shape)
+        value = value * (law.activity / value.square().mean((0, 1)).sqrt())
+        parts = [part * law.activity / part.square().mean((0, 1)).sqrt() for part in value.split(rest)]
+        states[key] = torch.cat([part * factor for part, factor in zip(parts, factors[key], strict=True)])
+    return states
+
+
+def homeostasis(step, context, states, place):
+    draw = guard_step._Draw(step, context, 12)
+    draw.place, draw.before = place, {key: value[12:] for key, value in states.items()}
+    logs = {"loss": torch.zeros(())}
+    draw._add_state_losses(logs, states, 12)
+    return logs["homeostasis"].item()
+
+
+@pytest.mark.parametrize("place", [-1, 0, 2])
+def test_activity_is_held_of_the_rest_at_all_sites_and_of_the_part_behind_the_corruption(
+    place, make_vim, make_step, make_context
+):
+    step = make_step(model := make_vim())
     context = make_context(model)
-    context.images[len(context.images) // 2 :] *= 10  # the half that is not shown corrupted
-    assert step(context)["homeostasis"] > 2 * usual
+    even = dict.fromkeys(step.sites, (1, 1))
+    assert homeostasis(step, context, with_activity(step, even, 12), place) == pytest.approx(0, abs=1e-8)
+    terms = len(step.sites) + len(step.sites) - 1 - place
+    for at, site in enumerate(step.sites):
+        rest = homeostasis(step, context, with_activity(step, even | {site: (0.5, 1)}, 12), place)
+        assert rest == pytest.approx(math.log(2) ** 2 / terms, rel=1e-3)
+        part = homeostasis(step, context, with_activity(step, even | {site: (1, 2.0)}, 12), place)
+        assert part == pytest.approx(math.log(2) ** 2 / terms if at > place else 0, rel=1e-3, abs=1e-8)
+
+
+def test_too_much_of_one_does_not_make_up_for_too_little_of_the_other(make_vim, make_step, make_context):
+    step = make_step(model := make_vim())
+    states = with_activity(step, dict.fromkeys(step.sites, (0.47, 1.60)), 12)  # together hardly more than healthy
+    expected = (math.log(0.47) ** 2 + math.log(1.60) ** 2) / 2
+    assert homeostasis(step, make_context(model), states, -1) == pytest.approx(expected, rel=1e-3)
 
 
 def test_states_that_hardly_move_cost_nothing(make_vim, make_step, make_context):
@@ -101,6 +154,20 @@ def test_states_that_hardly_move_cost_nothing(make_vim, make_step, make_context)
         for eps in (1e-6, 0.2)
     )
     assert near < 1e-6 < 1e-3 < far
+
+
+def test_what_states_are_without_the_corruption_is_known_at_every_site(kind, make_vim, make_step, make_context):
+    model = make_vim()
+    step = make_step(model, **{"corrupt_share": 0.5} | KINDS[kind] | {"adversarial_eps": 1e-6 * (kind == "pixels")})
+    context = make_context(model)
+    draw = guard_step._Draw(step, context, 12)
+    draw.losses()
+    clean, _ = guard_step.watch(model, step.sites, context.images[:12])
+    assert draw.before.keys() == clean.keys()
+    for key, value in clean.items():
+        if kind != "push":  # whose random start is a push already
+            assert_close(draw.before[key], value, rtol=1e-3, atol=1e-4)
+        assert not draw.before[key].requires_grad
 
 
 def test_what_is_drawn_depends_on_seed_and_number_alone(kind, make_vim, make_step, make_context):
@@ -131,7 +198,8 @@ def test_statistics_are_refreshed_every_so_many_steps_from_clean_states(make_vim
     step(make_context(model, number=4))
     assert all(torch.equal(step.laws[key].law.mean, mean) for key, mean in before.items())
     step(make_context(model, number=5))
-    clean, _ = guard_step.watch(model, step.sites, make_context(model).images)
+    rest = without_the_first(make_context(model), 6)
+    clean, _ = guard_step.watch(model, step.sites, rest.images)
     for key, mean in before.items():
         assert_close(step.laws[key].law.mean, (mean + clean[key].mean(0)) / 2, rtol=1e-4, atol=1e-5)
         assert not step.laws[key].law.scatter.requires_grad

@@ -28,8 +28,9 @@ def healthy(states):
 
 
 def test_noise_is_of_one_scale_a_sample_in_healthy_deviations(states, healthy):
-    many = states.repeat(1, 500, 1)
-    noise = (add_state_noise(many, healthy, 0.5, generator()) - many) / healthy.deviation
+    wide = states.repeat(1, 500, 1)
+    law = RunningLaw(Law(healthy.law.mean.repeat(500, 1), healthy.law.scatter), healthy.modes)
+    noise = (add_state_noise(wide, law, 0.5, generator()) - wide) / healthy.deviation
     scales = noise.flatten(1).std(1)
     assert scales.max() < 0.52
     assert scales.min() < 0.1
@@ -38,16 +39,33 @@ def test_noise_is_of_one_scale_a_sample_in_healthy_deviations(states, healthy):
 
 
 @pytest.mark.parametrize("corrupt", [add_state_noise, change_gain])
-def test_larger_states_are_corrupted_by_as_much_more_with_its_gradient(states, healthy, corrupt):
+def test_states_that_vary_more_are_corrupted_by_as_much_more_with_its_gradient(states, healthy, corrupt):
     """Else a model could learn to grow its states until noise of a fixed size is nothing beside them."""
-    offset = healthy.law.mean.mean(0)
-    centred = RunningLaw(Law(healthy.law.mean - offset, healthy.law.scatter), healthy.modes)
+    mean = healthy.law.mean.mean(0).expand(4, 3)  # about which a gain multiplies
+    healthy = RunningLaw(Law(mean, healthy.law.scatter), healthy.modes)
     factor = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
-    plain = corrupt(states - offset, centred, 0.4, generator())
-    grown = corrupt(factor * (states - offset), centred, 0.4, generator())
+    plain = corrupt(states, healthy, 0.4, generator()) - mean
+    grown = corrupt(mean + factor * (states - mean), healthy, 0.4, generator()) - mean
     assert_close(grown, 3 * plain)
     slope = torch.autograd.grad(grown.sum(), factor)[0]
     assert_close(slope, plain.sum())
+
+
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_healthy_states_get_noise_of_the_healthy_deviations_whatever_their_mean(states, healthy, offset):
+    law = RunningLaw(Law(healthy.law.mean + offset, healthy.law.scatter), healthy.modes)
+    noise = add_state_noise(states + offset, law, 0.5, generator()) - states - offset
+    assert_close(noise, add_state_noise(states, healthy, 0.5, generator()) - states)
+
+
+def test_large_half_precision_states_stay_finite(states, healthy):
+    scale = 300.0  # whose square is no float16
+    law = RunningLaw(Law(scale * healthy.law.mean, scale**2 * healthy.law.scatter), healthy.modes)
+    half = (scale * states).half()
+    for corrupt in (add_state_noise, change_gain):
+        found = corrupt(half, law, 0.4, generator())
+        assert found.dtype == torch.float16
+        assert_close(found.double(), scale * corrupt(states, healthy, 0.4, generator()), rtol=5e-3, atol=0.01 * scale)
 
 
 def test_no_noise_changes_nothing(states, healthy):

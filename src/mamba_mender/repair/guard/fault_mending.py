@@ -46,7 +46,7 @@ def find_faults(states: Tensor, sent: Tensor | None, law: FaultLaw) -> Tensor | 
 def _find_faults(states: Tensor, sent: Tensor | None, law: FaultLaw) -> Tensor | None:
     """Find the faulty entries of a few samples."""
     faulty = _far_or_stuck(states, law)
-    if not law.judges_residuals:
+    if not law.judges_residuals or not len(states):
         return faulty
     expected = law.expected(sent)
     whole = states if faulty is None else mend_faults(states, faulty, expected, law.precision)

@@ -124,7 +124,7 @@ class SiteGuard(nn.Module):
         if passage.keep:
             report.before, report.after = chosen.detach(), healed.detach()
         if passage.gate is not None:
-            moved = self._move(states, law, report) - states
+            moved = self.move(states, law, report) - states
             return given + (passage.gate[:, None, None] * moved).to(given.dtype)
         out = given.clone()
         out[flagged] = healed.to(given.dtype)
@@ -183,7 +183,7 @@ class SiteGuard(nn.Module):
         shares = None if passage.composition is None else passage.composition.shares
         keep = not (passage.held or states.requires_grad)
         report.realignment = self._align(memory, law, shares, differentiable=states.requires_grad, keep=keep)
-        return self._move(states, law, report)
+        return self.move(states, law, report)
 
     def _associate(self, sent: Tensor, states: Tensor, law: SiteLaw, rate: float, *, held: bool) -> float | None:
         """Let the correlation with the layer before learn as the memory did; give its drift from the healthy one."""
@@ -223,8 +223,8 @@ class SiteGuard(nn.Module):
             self._known = found
         return found
 
-    def _move(self, states: Tensor, law: SiteLaw, report: SiteReport) -> Tensor:
-        """Move states as the report says."""
+    def move(self, states: Tensor, law: SiteLaw, report: SiteReport) -> Tensor:
+        """Move states, (samples, tokens, channels) in the dtype of the law, as the report says."""
         found = report.realignment
         if found is None:
             return states

@@ -36,14 +36,16 @@ CHUNK = 250  # images at a time when the healthy statistics are first measured
 class GuardStep:
     """Take one step of training with the guard; it is the step and, for its running statistics, a callback too.
 
-    With CE the criterion, on the batch and on a part of it that is corrupted, and repaired where states were::
+    With CE the criterion, on a part of the batch that is corrupted, and repaired where states were, and on the rest::
 
-        loss = CE(batch) + w_c CE(part) + w_p mean |u' - u|^2 / var + w_h mean log(a' / a*)^2
+        loss = CE(rest) + w_c CE(part) + w_p mean |u' - u|^2 / var + w_h mean log(a / a*)^2
 
-    u' are states of the part at the sites behind the corruption, u those of the same images uncorrupted, var and a* the
-    running healthy variances and activities. What is corrupted, how and where depends on seed and step number
-    alone, and the running statistics are saved with each checkpoint, so that a resumed run goes on as if nothing had
-    happened. Pushed pixels are not repaired: at inference the guard does not flag so small a push either.
+    u' are states of the part at the sites behind the corruption; u those of the same images without it, where they are
+    pushed from a random start those at the start; var and a* the running healthy variances and activities; a those of
+    the rest at all sites, and those of the part behind the corruption, each by itself. What is corrupted, how and where
+    depends on seed and step number alone, and the running statistics are saved with each checkpoint, so that a resumed
+    run goes on as if nothing had happened. Pushed pixels are not repaired: at inference the guard does not flag so
+    small a push either.
 
     Example::
 
@@ -70,7 +72,7 @@ class GuardStep:
 
     def __call__(self, context: StepContext) -> dict[str, Tensor]:
         """Compute the losses of one step, "loss" being their weighted sum."""
-        count = round(self.training.corrupt_share * len(context.images))
+        count = min(round(self.training.corrupt_share * len(context.images)), len(context.images) - 1)
         if count == 0:
             return classify(context)
         return _Draw(self, context, count).losses()
@@ -150,41 +152,45 @@ class _Draw:
         place = int(torch.randint(len(step.sites), (1,), generator=self.generator))
         self.place = {"pixels": -1, "push": 0}.get(self.kind, place)
         self.bare: nn.Module = getattr(context.model, "module", context.model)  # of DDP's wrapper
+        self.part = context.images[:count]
+        self.before: dict[str, Tensor] = {}  # states of the part without the corruption, by site
 
     def losses(self) -> dict[str, Tensor]:
-        """Run the batch and its corrupted part together."""
-        context, count = self.context, self.count
-        whole, labels = len(context.images), context.batch.labels
-        part = context.images[:count]
+        """Run the corrupted part and the rest together."""
+        context, rest = self.context, len(self.context.images) - self.count
+        part, labels = self.part, context.batch.labels
         if self.kind == "pixels":
-            part = self._push_pixels(context.batch.images[:count])
+            part = self._push_pixels(context.batch.images[: self.count])
         edit = None if self.kind == "pixels" else self._edit()
-        logits, states = self._run(context.model, torch.cat([context.images, part]), edit, whole)
-        clean, corrupted = logits[:whole], logits[whole:]
+        logits, states = self._run(context.model, torch.cat([context.images[self.count :], part]), edit, rest)
+        clean, corrupted = logits[:rest], logits[rest:]
         logs = {
-            "clean": context.criterion(clean, labels),
-            "corrupted": context.criterion(corrupted, labels[:count]),
-            "accuracy": _accuracy(clean, labels),
-            "corrupted_accuracy": _accuracy(corrupted, labels[:count]),
+            "clean": context.criterion(clean, labels[self.count :]),
+            "corrupted": context.criterion(corrupted, labels[: self.count]),
+            "accuracy": _accuracy(clean, labels[self.count :]),
+            "corrupted_accuracy": _accuracy(corrupted, labels[: self.count]),
         }
         logs["loss"] = logs["clean"] + self.training.corrupt_weight * logs["corrupted"]
-        self._add_state_losses(logs, states, whole)
+        self._add_state_losses(logs, states, rest)
         if context.number % self.training.refresh_every == 0:
-            self.step.refresh({key: value[:whole] for key, value in states.items()})
+            self.step.refresh({key: value[:rest] for key, value in states.items()})
         return logs
 
-    def _add_state_losses(self, logs: dict[str, Tensor], states: dict[str, Tensor], whole: int) -> None:
-        """Add what is asked of states behind the corruption.
+    def _add_state_losses(self, logs: dict[str, Tensor], states: dict[str, Tensor], rest: int) -> None:
+        """Add what is asked of states.
 
-        The corrupted part is to be near the clean one; and the whole, clean and corrupted samples together, as active
-        as healthy states are. What one part has too much of, the other may make up for.
+        Behind the corruption those of the part are to be near what they are without it. All are to be as active as
+        healthy ones, the part behind the corruption and the rest each by itself: taken together, too much of one would
+        make up for too little of the other.
         """
         distances, penalties = [], []
-        for key in self.step.sites[self.place + 1 :]:
+        for place, key in enumerate(self.step.sites):
             law, value = self.step.law(key), states[key].float()
-            clean, moved = value[: self.count].detach(), value[whole:]
-            distances.append(((moved - clean) / law.deviation).square().mean())
-            penalties.append(homeostatic_penalty(value, law))
+            penalties.append(homeostatic_penalty(value[:rest], law))
+            if place > self.place:
+                moved = value[rest:]
+                distances.append(((moved - self.before[key]) / law.deviation).square().mean())
+                penalties.append(homeostatic_penalty(moved, law))
         for name, parts in {"plasticity": distances, "homeostasis": penalties}.items():
             weight = getattr(self.training, WEIGHTS[name])
             if weight:
@@ -194,13 +200,12 @@ class _Draw:
     def _push_pixels(self, pixels: Tensor) -> Tensor:
         """Push pixels, and give them normalised."""
         normalise = self.step.normalise.to(pixels.device)
-        labels, training = self.context.batch.labels[: self.count], self.training
         pushed = worst_push(
-            lambda values: self.context.criterion(self.bare(normalise(values)), labels),
+            lambda values: self._loss_before(normalise(values)),
             pixels,
-            radius=training.adversarial_eps,
-            steps=training.push_steps,
-            length=training.push_step,
+            radius=self.training.adversarial_eps,
+            steps=self.training.push_steps,
+            length=self.training.push_step,
             generator=self.generator,
             bounds=(0.0, 1.0),
         )
@@ -212,6 +217,8 @@ class _Draw:
         seed = int(torch.randint(2**62, (1,), generator=self.generator))
         if self.kind == "push":
             return self._pushing_edit(law)
+        with torch.no_grad():
+            self._loss_before(self.part)
 
         def edit(states: Tensor) -> Tensor:
             generator = torch.Generator().manual_seed(seed)
@@ -225,27 +232,26 @@ class _Draw:
 
     def _pushing_edit(self, law: RunningLaw) -> Edit:
         """Find the push of the embedding that hurts most although it is repaired."""
-        part, labels, training = (
-            self.context.images[: self.count],
-            self.context.batch.labels[: self.count],
-            self.training,
-        )
 
         def moved(push: Tensor) -> Edit:
             return lambda states: restore_moments(states + push.to(states), law, self.step.config)
 
-        def loss_of(push: Tensor) -> Tensor:
-            return self.context.criterion(self._run(self.bare, part, moved(push), 0)[0], labels)
-
         push = worst_push(
-            loss_of,
+            lambda push: self._loss_before(self.part, moved(push)),
             law.law.mean.new_zeros(self.count, *law.law.mean.shape),
-            radius=training.state_eps * law.deviation,
-            steps=training.push_steps,
-            length=training.push_step,
+            radius=self.training.state_eps * law.deviation,
+            steps=self.training.push_steps,
+            length=self.training.push_step,
             generator=self.generator,
         )
         return moved(push)
+
+    def _loss_before(self, part: Tensor, edit: Edit | None = None) -> Tensor:
+        """Run the part before it is corrupted; the states of the first run are kept."""
+        logits, states = self._run(self.bare, part, edit, 0)
+        if not self.before:
+            self.before = {key: value.detach().float() for key, value in states.items()}
+        return self.context.criterion(logits, self.context.batch.labels[: self.count])
 
     def _run(self, model: nn.Module, images: Tensor, edit: Edit | None, whole: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Run images, those from `whole` on edited at the place; give logits and states by site."""

@@ -20,12 +20,12 @@ COUNTS = ("push_steps", "refresh_every", "healthy_count", "bands")
 class GuardTraining:
     """Hold the settings of :func:`mamba_mender.repair.guard_training.train_guarded`.
 
-    corrupt_share: share of each batch that is shown a second time, corrupted; 0 is plain training.
-    corrupt_weight: of the cross-entropy on the corrupted part; that of the clean part has weight 1.
+    corrupt_share: share of each batch that is corrupted, at most all but one image; 0 is plain training.
+    corrupt_weight: of the cross-entropy on the corrupted part; that on the rest has weight 1.
     state_share: share of the steps that corrupt states, at a site drawn at random, and repair them there; the others
         push the pixels. Without adversarial_eps all of them corrupt states.
-    state_noise: largest scale of Gaussian noise on states, in healthy standard deviations of the channel.
-    state_gain: spread of random gains (of their logarithm) and offsets (in healthy standard deviations) by channel.
+    state_noise: largest scale of Gaussian noise on states, in standard deviations of the channel.
+    state_gain: spread of random gains (of their logarithm) and offsets (in standard deviations) by channel.
     state_eps: radius of a worst-case push of the embedding, in healthy standard deviations; 0 makes none.
     adversarial_eps: radius of a worst-case push of the pixels, which lie in [0, 1]; 0 makes none.
     push_steps: gradient steps of a push, from a random start.
@@ -41,7 +41,7 @@ class GuardTraining:
         that was trained before, which then keeps more of its accuracy on clean images.
     """
 
-    corrupt_share: float = 0.5
+    corrupt_share: float = 0.25
     corrupt_weight: float = 0.5
     state_share: float = 0.25
     state_noise: float = 1.0

@@ -10,15 +10,15 @@ from mamba_mender.repair.guard_training.running_law import RunningLaw, activity_
 
 
 def add_state_noise(states: Tensor, healthy: RunningLaw, most: float, generator: torch.Generator) -> Tensor:
-    """Add Gaussian noise to states, of one scale a sample, uniform in [0, most] healthy standard deviations.
+    """Add Gaussian noise to states, of one scale a sample, uniform in [0, most] standard deviations of the channel.
 
-    These are as many times larger as the channels are more active than healthy ones, with the gradient of that: a model
-    that learns with the noise gains nothing by larger states where they lie about 0. Activity includes the mean, so
-    that where it is large beside the deviation, the noise hardly grows with what varies.
+    These are the root mean squares of the states given about the healthy means of their positions, with the gradient of
+    that: a model that learns with the noise gains nothing by larger states. On healthy states they are the healthy
+    standard deviations.
 
     Args:
         states: (samples, tokens, channels).
-        healthy: gives deviation and activity of each channel.
+        healthy: gives the means.
         most: the largest scale.
         generator: draws scales and noise.
     """
@@ -34,7 +34,7 @@ def change_gain(states: Tensor, healthy: RunningLaw, spread: float, generator: t
 
     Args:
         states: (samples, tokens, channels).
-        healthy: gives mean, deviation and activity of each channel.
+        healthy: gives the means.
         spread: of gains and offsets.
         generator: draws them.
     """
@@ -44,8 +44,9 @@ def change_gain(states: Tensor, healthy: RunningLaw, spread: float, generator: t
 
 
 def _deviation(states: Tensor, healthy: RunningLaw) -> Tensor:
-    """Give the healthy deviation of each channel, as many times larger as these states are more active."""
-    return healthy.deviation.to(states) * activity_of(states) / healthy.activity.to(states)
+    """Measure the root mean square of each channel about the healthy means of its positions, (channels,)."""
+    mean = healthy.law.mean
+    return activity_of(states.to(mean.dtype) - mean).to(states.dtype)
 
 
 def restore_moments(states: Tensor, healthy: RunningLaw, config: GuardConfig) -> Tensor:
