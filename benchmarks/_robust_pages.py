@@ -37,7 +37,10 @@ def robustness_parts(results: dict[str, Any]) -> list[str]:
     if "levels" in tables:
         parts += ["Other levels of noise:", grid(tables["levels"])]
     if "corruptions" in tables:
-        parts += ["The corruptions of ImageNet-C, mean over severities 1 to 5:", by_corruption(tables["corruptions"])]
+        words = "The corruptions of ImageNet-C, mean over severities 1 to 5, each after a warm-up of 200 of its images:"
+        parts += [words, by_corruption(tables["corruptions"])]
+    if "corruptions cold" in tables:
+        parts += [without_warmup(results["cold"]), by_corruption(tables["corruptions cold"])]
     if "streams" in tables:
         parts += ["Streams, after a warm-up of 200 images:", streams(tables["streams"]), drifting(results["drift"])]
     for name, words in {
@@ -150,6 +153,12 @@ def by_corruption(rows: Sequence[Row]) -> str:
     lines = [(name.replace("_", " "), *(f"{means[name, model]:.1f}" for model in models)) for name in names]
     whole = [sum(means[name, model] for name in names) / len(names) for model in models]
     return table(("", *models), [*lines, ("**mean**", *(f"**{value:.1f}**" for value in whole))])
+
+
+def without_warmup(found: Mapping[str, Sequence[float]]) -> str:
+    """Say what the guard gains where it is judged from the first image on."""
+    gains = ", ".join(f"{m:+.2f} [{low:.2f}, {high:.2f}] over the {name}" for name, (m, low, high) in found.items())
+    return f"The same, judged from the first image on, as a first run had it: {gains}."
 
 
 def streams(rows: Sequence[Row]) -> str:

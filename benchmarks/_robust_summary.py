@@ -73,6 +73,7 @@ def summarise(out: Path) -> dict[str, Any]:
         "intervals": {name: [value.low, value.high] for name, value in paired.items()},
         "tables": tables,
         "drift": drift([*found["streams"].values()]),
+        "cold": cold([*found["corruptions cold"].values()]),
         "masking": [row for path in sorted(out.glob("masking-*.json")) for row in json.loads(path.read_text())],
         "mechanisms": [row for path in sorted(out.glob("mechanisms-*.json")) for row in json.loads(path.read_text())],
         "extras": extras,
@@ -216,6 +217,17 @@ def table_goals(found: dict[str, list[StressResult]], at: tuple) -> Iterable[Rea
         yield "corruptions: guard minus base, points", gain(corruptions, "guard", "none", "corruption")
         if least := best_peer(corruptions, "corruption"):
             yield "corruptions: guard minus best peer but MEMO, points", least
+
+
+def cold(corruptions: Sequence[StressResult]) -> dict[str, list[float]]:
+    """Give the guard's gains on corruptions that are judged from the first image on, with their intervals."""
+    if not corruptions:
+        return {}
+    found = {
+        "base": gain(corruptions, "guard", "none", "corruption"),
+        "best peer": best_peer(corruptions, "corruption"),
+    }
+    return {name: [one.mean, one.low, one.high] for name, one in found.items() if one is not None}
 
 
 def stream_goals(streams: Sequence[StressResult], at: tuple) -> Iterable[Reached]:

@@ -92,9 +92,9 @@ WHY: dict[str, dict[str, str]] = {
         ),
         "corruptions: guard minus best peer": (
             "The best peer by this measure is the adaptation of norm statistics. The guard leads by 8 to 23 points "
-            "where much is lost (Gaussian and impulse noise, snow, frost, fog, contrast) and falls behind by up to 2 "
-            "where little is (elastic deformation, motion blur, defocus, JPEG): deformed or blurred pictures have "
-            "other moments because they show something else, and moving those back costs more than it gives."
+            "where much is lost (Gaussian and impulse noise, snow, frost, fog, contrast) and falls behind by up to 1.5 "
+            "where little is (elastic deformation, motion blur): deformed or blurred pictures have other moments "
+            "because they show something else, and moving those back costs more than it gives."
         ),
         "PGD-20, guard": (
             "A push of 8/255 changes the states by less than healthy images differ: of the images under attack few are "

@@ -3,7 +3,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import fractional_matrix_power
+from torch.overrides import TorchFunctionMode
 
+from mamba_mender.repair.guard import matrix_power as matrix_power_module
 from mamba_mender.repair.guard.matrix_power import matrix_power, roots, shrink
 
 SEEDS = st.integers(0, 999)
@@ -52,6 +54,38 @@ def test_roots_hold_up_to_the_condition_number_they_claim():
     root, inverse = roots(matrix)
     torch.testing.assert_close(root.diagonal(), matrix.diagonal().sqrt(), rtol=1e-5, atol=0)
     torch.testing.assert_close(inverse.diagonal(), matrix.diagonal().rsqrt(), rtol=1e-5, atol=0)
+
+
+@given(SEEDS, st.integers(1, 4))
+def test_an_early_end_changes_neither_roots_nor_their_gradients(seed, digits):
+    generator = torch.Generator().manual_seed(seed)
+    basis = torch.linalg.qr(torch.randn(2, 5, 5, dtype=torch.float64, generator=generator)).Q
+    values = torch.logspace(0, -digits, 5, dtype=torch.float64)
+    matrix = ((basis * values) @ basis.mT).requires_grad_()
+    weights = torch.randn(2, 2, 5, 5, dtype=torch.float64, generator=generator)
+
+    def found(done):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(matrix_power_module, "DONE", done)
+            both = torch.stack(roots(matrix))
+        return both, torch.autograd.grad((weights * both).sum(), matrix)[0]
+
+    for early, late in zip(found(matrix_power_module.DONE), found(0.0), strict=True):
+        torch.testing.assert_close(early, late, rtol=1e-6, atol=1e-7 * 10.0 ** (1.5 * digits))
+
+
+def test_a_matrix_of_little_condition_takes_few_products():
+    calls = 0
+
+    class Counting(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            nonlocal calls
+            calls += func in (torch.Tensor.matmul, torch.Tensor.__matmul__)
+            return func(*args, **(kwargs or {}))
+
+    with Counting():
+        roots(torch.eye(4).double())
+    assert 0 < calls <= 3 * 12
 
 
 def test_roots_have_the_right_gradient_also_of_equal_eigenvalues():

@@ -31,11 +31,11 @@ def make_vim():
 
 @pytest.fixture
 def make_step(digits):
-    """Make a step; with a model its healthy statistics are measured."""
+    """Make a step that corrupts a quarter of a batch; with a model its healthy statistics are measured."""
 
     def make(model=None, *, config=None, **settings):
         step = GuardStep(
-            training=GuardTraining(**{"healthy_count": 64} | settings),
+            training=GuardTraining(**{"healthy_count": 64, "corrupt_share": 0.25} | settings),
             config=config or GuardConfig(),
             sites=SITES,
             images=digits.train,

@@ -5,6 +5,7 @@ from torch import Tensor
 
 FLOOR = 1e-10  # of the largest eigenvalue: what is below is noise of rounding
 ROUNDS = 36  # Newton-Schulz steps, in float64: enough for a condition number of 1e8, which products of maps have
+DONE = 1e-10  # change of a step after which another would move roots by its square, and their gradients by about it
 
 
 def matrix_power(matrix: Tensor, exponent: float) -> Tensor:
@@ -33,11 +34,12 @@ def roots(matrix: Tensor, *, rounds: int = ROUNDS) -> tuple[Tensor, Tensor]:
     """Compute S^(1/2) and S^(-1/2) by the coupled Newton-Schulz iteration.
 
     With S scaled to norm at most 1: Y = S, Z = I; then T = (3 I - Z Y) / 2, Y = Y T, Z = T Z; Y tends to the root
-    and Z to its inverse. Only products, so that gradients, also of equal eigenvalues, are right.
+    and Z to its inverse. Only products, so that gradients, also of equal eigenvalues, are right. It ends early where
+    nothing moves any more.
 
     Args:
         matrix: symmetric, positive definite, (..., channels, channels), with a condition number of at most 1e8.
-        rounds: steps.
+        rounds: steps, at most.
 
     Returns:
         The root and the inverse root, of the same shape and dtype.
@@ -56,6 +58,8 @@ def roots(matrix: Tensor, *, rounds: int = ROUNDS) -> tuple[Tensor, Tensor]:
     for _ in range(rounds):
         step = 1.5 * eye - 0.5 * inverse @ root
         root, inverse = root @ step, step @ inverse
+        if bool((step.detach() - eye).abs().amax() < DONE):
+            break
     return (root * scale.sqrt()).to(kind), (inverse * scale.rsqrt()).to(kind)
 
 

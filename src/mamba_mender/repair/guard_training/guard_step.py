@@ -163,7 +163,7 @@ class _Draw:
             part = self._push_pixels(context.batch.images[: self.count])
         edit = None if self.kind == "pixels" else self._edit()
         logits, states = self._run(context.model, torch.cat([context.images[self.count :], part]), edit, rest)
-        clean, corrupted = logits[:rest], logits[rest:]
+        clean, corrupted = logits.split([rest, self.count])
         logs = {
             "clean": context.criterion(clean, labels[self.count :]),
             "corrupted": context.criterion(corrupted, labels[: self.count]),
@@ -185,10 +185,10 @@ class _Draw:
         """
         distances, penalties = [], []
         for place, key in enumerate(self.step.sites):
-            law, value = self.step.law(key), states[key].float()
-            penalties.append(homeostatic_penalty(value[:rest], law))
+            law = self.step.law(key)
+            clean, moved = states[key].float().split([rest, self.count])
+            penalties.append(homeostatic_penalty(clean, law))
             if place > self.place:
-                moved = value[rest:]
                 distances.append(((moved - self.before[key]) / law.deviation).square().mean())
                 penalties.append(homeostatic_penalty(moved, law))
         for name, parts in {"plasticity": distances, "homeostasis": penalties}.items():

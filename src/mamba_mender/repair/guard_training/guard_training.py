@@ -31,8 +31,7 @@ class GuardTraining:
     push_steps: gradient steps of a push, from a random start.
     push_step: length of each, in radii.
     hebbian_rate: share by which the running healthy correlations move at each refresh.
-    homeostatic_factor: weight of what keeps the activity of channels near the running healthy one; with much less, some
-        runs lose hold of their last states.
+    homeostatic_factor: weight of what keeps the activity of channels near the running healthy one.
     plasticity_weight: weight of the squared distance of corrupted and repaired states from the clean ones.
     refresh_every: steps between refreshes.
     healthy_count: images on which the healthy statistics are first measured.
@@ -41,7 +40,7 @@ class GuardTraining:
         that was trained before, which then keeps more of its accuracy on clean images.
     """
 
-    corrupt_share: float = 0.25
+    corrupt_share: float = 0.2
     corrupt_weight: float = 0.5
     state_share: float = 0.25
     state_noise: float = 1.0
