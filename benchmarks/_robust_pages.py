@@ -16,7 +16,10 @@ ABOUT = (
     "snow and frost; and that the first three quarters of the blocks are guarded, where it had been the first half, "
     "after seed 0 had recovered 77.2 % of what noise cost. A third look ended a trial: half the strength where the "
     "samples' health was high gained 0.2 points on validation corruptions, none on those of the test (4.74 over the "
-    "best peer), and lost 2.25 in the worst stretch of the drifting stream; the guard stayed as it was."
+    "best peer), and lost 2.25 in the worst stretch of the drifting stream; the guard stayed as it was. How it is "
+    "judged was changed after a look, too, towards what had been set down before: corruptions had been judged from the "
+    "first image on, without the warm-up of 200 images that streams are to have, and stand below both ways; and the "
+    "drifting stream's return by its last 200 images, where now all from 500 after the drift's end on count."
 )
 PAIRED = (
     "Gains with an interval (95 %, over seeds and images) are paired: both models on the same seeds and images. The "
@@ -60,6 +63,8 @@ def robustness_parts(results: dict[str, Any]) -> list[str]:
     }.items():
         if name in tables:
             parts += [words, grid(tables[name]), ways(tables[name])]
+        if name == "trained" and name in tables:
+            parts += [shares(results["trained_shares"])]
     if "ablation" in tables:
         parts += ["Parts of the guard removed, noise 0.3:", streams(tables["ablation"])]
     parts += [mechanisms(results.get("mechanisms", []))]
@@ -153,6 +158,14 @@ def by_corruption(rows: Sequence[Row]) -> str:
     lines = [(name.replace("_", " "), *(f"{means[name, model]:.1f}" for model in models)) for name in names]
     whole = [sum(means[name, model] for name in names) / len(names) for model in models]
     return table(("", *models), [*lines, ("**mean**", *(f"**{value:.1f}**" for value in whole))])
+
+
+def shares(found: Sequence[Mapping[str, float]]) -> str:
+    """Say which share of the trained weights each seed keeps, and what that costs on the images it was chosen on."""
+    told = "; ".join(
+        f"{one['share']:g} ({100 * one['clean']:.2f} % right, {100 * one['least']:.2f} asked for)" for one in found
+    )
+    return f"Weights between the base's and the trained ones, chosen on clean validation images, seed by seed: {told}."
 
 
 def without_warmup(found: Mapping[str, Sequence[float]]) -> str:

@@ -52,17 +52,18 @@ AT_MOST = [
 ]
 STRETCH = 200
 SETTLED = 500  # images after the end of a drift, by when a guard is to be itself again
-Answers = tuple[np.ndarray, np.ndarray]  # positions of images, and right or wrong; or right or wrong by two models
+Answers = tuple[np.ndarray, np.ndarray]  # positions of images, and right or wrong
+Right = tuple[np.ndarray, np.ndarray]  # right or wrong by two models, of the same images
 Reached = tuple[str, float | Interval]  # a goal, and what was measured: with an interval where it is a paired gain
 
 
 def summarise(out: Path) -> dict[str, Any]:
     """Put together what is there, print it, and write benchmarks/results/robustness.json."""
-    found = {name: seeds_of(out / name) for name in PARTS}
+    by_seed = {name: seeds_of(out / name) for name in PARTS}
     extras = [json.loads(path.read_text()) for path in sorted(out.glob("extras-*.json"))]
     cost = json.loads((out / "cost.json").read_text()) if (out / "cost.json").is_file() else {}
-    tables = {name: table([*seeds.values()]) for name, seeds in found.items() if seeds}
-    reached = dict(reached_by(found, extras, cost))
+    tables = {name: table([*seeds.values()]) for name, seeds in by_seed.items() if seeds}
+    reached = dict(reached_by(by_seed, extras, cost))
     paired = {name: value for name, value in reached.items() if isinstance(value, Interval)}
     chosen = sorted(out.glob("peer-rates-*.json"))
     content = {
@@ -72,12 +73,13 @@ def summarise(out: Path) -> dict[str, Any]:
         "reached": {name: value.mean if name in paired else value for name, value in reached.items()},
         "intervals": {name: [value.low, value.high] for name, value in paired.items()},
         "tables": tables,
-        "drift": drift([*found["streams"].values()]),
-        "cold": cold([*found["corruptions cold"].values()]),
+        "drift": drift([*by_seed["streams"].values()]),
+        "cold": cold([*by_seed["corruptions cold"].values()]),
         "masking": [row for path in sorted(out.glob("masking-*.json")) for row in json.loads(path.read_text())],
         "mechanisms": [row for path in sorted(out.glob("mechanisms-*.json")) for row in json.loads(path.read_text())],
         "extras": extras,
         "cost": cost,
+        "trained_shares": [json.loads(path.read_text()) for path in sorted(out.glob("trained-*/share.json"))],
         "peer_rates": {path.stem.rsplit("-", 1)[1]: json.loads(path.read_text()) for path in chosen},
     }
     RESULTS.mkdir(exist_ok=True)
@@ -148,13 +150,13 @@ def gain(results: Iterable[StressResult], ours: str, theirs: str, *what: Any, **
     return paired([pair for r in results if (pair := _pair(r, ours, theirs, what or ("clean",), how))])
 
 
-def paired(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Interval:
+def paired(pairs: Sequence[Right]) -> Interval:
     """Measure a gain in points from right or wrong by image, a pair for each seed."""
     found = paired_gain(*map(list, zip(*pairs, strict=True)))
     return Interval(100 * found.mean, 100 * found.low, 100 * found.high)
 
 
-def _pair(result: StressResult, ours: str, theirs: str, what: tuple, how: dict) -> tuple[np.ndarray, np.ndarray] | None:
+def _pair(result: StressResult, ours: str, theirs: str, what: tuple, how: dict) -> Right | None:
     done = [sorted(c.cell.perturbation.key for c in result.find_all(model, *what, **how)) for model in (ours, theirs)]
     if not done[0] or done[0] != done[1]:
         return None
@@ -178,15 +180,15 @@ def recovered(results: Sequence[StressResult], *what: Any) -> float:
     return (guard - base) / (clean - base)
 
 
-def reached_by(seeds: dict[str, dict[int, StressResult]], extras: list[dict], cost: dict) -> Iterable[Reached]:
+def reached_by(by_seed: dict[str, dict[int, StressResult]], extras: list[dict], cost: dict) -> Iterable[Reached]:
     """Measure each goal that the results at hand can show."""
-    at, found = ("noise", "gaussian", 0.3), {name: [*results.values()] for name, results in seeds.items()}
+    at, found = ("noise", "gaussian", 0.3), {name: [*results.values()] for name, results in by_seed.items()}
     yield from table_goals(found, at)
     if extras:
         yield "share of clean outputs that are bit-identical", float(np.mean([e["identical"] for e in extras]))
     if found["streams"]:
         yield from stream_goals(found["streams"], at)
-    yield from attack_goals(seeds)
+    yield from attack_goals(by_seed)
     if any(result.find_all("trained guard") and result.find_all("none") for result in found["trained"]):
         yield (
             "clean accuracy, trained with its guard minus base, points",
@@ -248,26 +250,26 @@ def stream_goals(streams: Sequence[StressResult], at: tuple) -> Iterable[Reached
         yield "drifting: from 500 images after its end on, guard minus base, points", paired(pairs)
 
 
-def attack_goals(found: dict[str, dict[int, StressResult]]) -> Iterable[Reached]:
+def attack_goals(by_seed: dict[str, dict[int, StressResult]]) -> Iterable[Reached]:
     """Measure gains under attack; what AutoAttack leaves right counts only where PGD-20 leaves it right, too.
 
     The bare model is judged by those of its ensembles that the other has met as well.
 
     Args:
-        found: by part and seed.
+        by_seed: results by part and seed.
     """
     for model, words, part in (
         ("guard", "guard", "autoattack guarded"),
         ("trained guard", "trained with its guard", "autoattack trained"),
     ):
-        both = {seed: (left(r, model, "pgd"), left(r, "none", "pgd")) for seed, r in found["attacks"].items()}
+        both = {seed: (left(r, model, "pgd"), left(r, "none", "pgd")) for seed, r in by_seed["attacks"].items()}
         pgd = {seed: (ours, base) for seed, (ours, base) in both.items() if ours is not None and base is not None}
         if pgd:
             yield f"PGD-20, {words} minus base, points", paired([_common(*pair) for pair in pgd.values()])
         ensembles = []
         for seed, (ours, base) in pgd.items():
-            if seed in found[part] and seed in found["autoattack"]:
-                own, bare = found[part][seed], found["autoattack"][seed]
+            if seed in by_seed[part] and seed in by_seed["autoattack"]:
+                own, bare = by_seed[part][seed], by_seed["autoattack"][seed]
                 met = _both(left(own, model, "autoattack"), ours)
                 meets = _both(left(bare, "none", "autoattack", like=own), base)
                 ensembles += [_common(met, meets)] if met is not None and meets is not None else []
@@ -307,7 +309,7 @@ def _both(one: Answers | None, other: Answers | None) -> Answers | None:
     return np.intersect1d(one[0], other[0]), np.minimum(*_common(one, other))
 
 
-def _common(ours: Answers, theirs: Answers) -> Answers:
+def _common(ours: Answers, theirs: Answers) -> Right:
     """Take right or wrong of the images that both were run on."""
     common = np.intersect1d(ours[0], theirs[0])
     return ours[1][np.isin(ours[0], common)], theirs[1][np.isin(theirs[0], common)]
@@ -327,13 +329,19 @@ def drift(streams: Sequence[StressResult]) -> dict[str, list[float]]:
     return lines
 
 
-def settled(streams: Sequence[StressResult]) -> list[Answers]:
-    """Give right or wrong by guard and base, for each seed, from so many images after the drift ended on."""
+def settled(streams: Sequence[StressResult]) -> list[Right]:
+    """Say what guard and base got right, for each seed, from so many images after the drift ended on."""
     pairs = []
     for result in streams:
-        cells = [result.find_all(model, "noise", order="drifting") for model in ("guard", "none")]
-        for ours, base in zip(*cells, strict=True):
-            shown = ours.cell.count + ours.cell.warmup
-            begin = math.ceil(DRIFT[-1] * shown) - ours.cell.warmup + SETTLED
-            pairs.append((ours.correct[begin:].numpy(), base.correct[begin:].numpy()))
+        bases = {_stream(one): one for one in result.find_all("none", "noise", order="drifting")}
+        for ours in result.find_all("guard", "noise", order="drifting"):
+            begin = math.ceil(DRIFT[-1] * (ours.cell.count + ours.cell.warmup)) - ours.cell.warmup + SETTLED
+            base = bases.get(_stream(ours))
+            if base is not None and begin < len(ours.correct):
+                pairs.append((ours.correct[begin:].numpy(), base.correct[begin:].numpy()))
     return pairs
+
+
+def _stream(result: CellResult) -> tuple[str, int, int]:
+    cell = result.cell
+    return cell.perturbation.key, cell.count, cell.warmup

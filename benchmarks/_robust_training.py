@@ -17,8 +17,9 @@ from mamba_mender.training.train import save_weights
 
 EPOCHS = 4
 SHARES = (1.0, 0.85, 0.7, 0.5, 0.35)  # of the trained weights; the first that keeps clean validation images is taken
-LOST = 0.0075  # of the clean accuracy on validation images, at most: a point on test images, with room for what such a
-# choice flatters: the same images also say which epoch is kept, and calibrate the guard
+# Of the clean accuracy on validation images, at most: a point on test images, with room for what the choice flatters.
+# The same images also say which epoch is kept, and calibrate the guard.
+LOST = 0.0075
 
 
 def train_on(seed: int, base: nn.Module, data: ImageData, folder: Path) -> tuple[nn.Module, StateGuard]:
@@ -56,15 +57,15 @@ def go_back(base: nn.Module, whole: nn.Module, data: ImageData) -> tuple[nn.Modu
     """
     normalise = Normalise(data.mean, data.std)
     least = evaluate(base, data.validation, normalise=normalise).accuracy - LOST
-    model, found = base, {}
-    for share in SHARES:
+
+    def mixed(share: float) -> tuple[nn.Module, dict[str, float]]:
         model = deepcopy(whole)
         mix_weights(model, base.state_dict(), share)
-        found = {
-            "share": share,
-            "clean": evaluate(model, data.validation, normalise=normalise).accuracy,
-            "least": least,
-        }
+        clean = evaluate(model, data.validation, normalise=normalise).accuracy
+        return model.eval(), {"share": share, "clean": clean, "least": least}
+
+    for share in SHARES[:-1]:
+        model, found = mixed(share)
         if found["clean"] >= least:
-            break
-    return model.eval(), found
+            return model, found
+    return mixed(SHARES[-1])

@@ -199,6 +199,46 @@ def test_a_stream_is_settled_500_images_after_its_drift(load):
     assert base[1:].all()
 
 
+def test_a_stream_too_short_or_run_on_one_model_alone_is_left_out(load):
+    from mamba_mender.stress import Cell, CellResult, Perturbation, StressResult
+
+    def streams(*models, count):
+        noise, cells = Perturbation("noise", "gaussian", 0.3), {}
+        for model in models:
+            cell = Cell(model, noise, order="drifting", count=count, warmup=200)
+            cells[cell.key] = CellResult(
+                cell, torch.arange(count), torch.zeros(count).long(), torch.ones(count) > 0, 0.0
+            )
+        return StressResult(cells, {"batch_size": 200})
+
+    settled = load("_robust_summary").settled
+    assert not settled(
+        [streams("guard", "none", count=1000), streams("guard", count=4000), streams("none", count=4000)]
+    )
+
+
+@pytest.mark.parametrize(("rights", "share"), [([0.91, 0.90, 0.92], 0.85), ([0.91] + 9 * [0.9], 0.35)])
+def test_the_largest_share_that_keeps_clean_images_is_taken_or_the_smallest(load, monkeypatch, rights, share):
+    training = load("_robust_training")
+    rights = iter(rights)
+
+    class Data:
+        mean, std, validation = (0.5,), (0.5,), None
+
+    class Found:
+        def __init__(self):
+            self.accuracy = next(rights)
+
+    monkeypatch.setattr(training, "evaluate", lambda *_, **__: Found())
+    base, whole = torch.nn.Linear(1, 1, bias=False), torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(base.weight)
+    torch.nn.init.ones_(whole.weight)
+    model, found = training.go_back(base, whole, Data)
+    assert found["share"] == pytest.approx(share)
+    assert model.weight.item() == pytest.approx(share)
+    assert found["least"] == pytest.approx(0.9025)
+
+
 def test_the_rate_of_a_peer_is_chosen_by_what_it_gets_right_and_kept(load, monkeypatch, tmp_path):
     peers = load("_robust_peers")
     made = []

@@ -1,6 +1,8 @@
 """`mamba-mender train`, run in this process: what it writes, what it says, and how it stops."""
 
+import importlib
 import json
+from fractions import Fraction
 
 import pytest
 from torch.testing import assert_close
@@ -8,7 +10,9 @@ from torch.testing import assert_close
 from mamba_mender.cli.__main__ import main
 from mamba_mender.models import load_model, read_card
 from mamba_mender.repair.guard import StateGuard
+from mamba_mender.repair.guard_training import GuardTraining
 
+train_command = importlib.import_module("mamba_mender.cli.train")
 SMALL = ["--data", "digits", "--model", "vim_micro", "--limit", "64", "--batch-size", "16", "--quiet"]
 
 
@@ -96,6 +100,17 @@ def test_a_model_for_other_images_is_named(tmp_path, capsys):
     code, _, err = train(capsys, *arguments, "--out", str(tmp_path / "b"))
     assert code == 2
     assert "(1, 8, 8), but those of digits are (1, 16, 16); use --img-size 8" in err
+
+
+@pytest.mark.parametrize(
+    "option", ["Hebbian", "Homeostatic", "Plasticity", "Eps", "Share", "Trained"], ids=lambda option: option.lower()
+)
+def test_the_help_tells_the_defaults_of_training_with_a_guard(option):
+    names = {"Hebbian": "hebbian_rate", "Homeostatic": "homeostatic_factor", "Plasticity": "plasticity_weight"}
+    names |= {"Eps": "adversarial_eps", "Share": "corrupt_share", "Trained": "trained_share"}
+    said = getattr(train_command, option).__metadata__[0].help
+    told = said.rpartition("[default: ")[2].rstrip("]")
+    assert float(Fraction(told)) == pytest.approx(getattr(GuardTraining(), names[option]))
 
 
 def test_trains_with_a_guard_and_says_where_it_is(tmp_path, capsys):

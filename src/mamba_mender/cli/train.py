@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 GuardFile = Annotated[Path | None, typer.Option(help="YAML with settings under 'training' and 'guard'.")]
 Hebbian = Annotated[float | None, typer.Option(help="Rate of the running healthy correlations. [default: 0.1]")]
 Homeostatic = Annotated[float | None, typer.Option(help="Weight on healthy activity of channels. [default: 1]")]
-Plasticity = Annotated[float | None, typer.Option(help="Weight on the distance to clean states. [default: 0.5]")]
+Plasticity = Annotated[float | None, typer.Option(help="Weight on how far corrupted states move. [default: 0.5]")]
 Eps = Annotated[str | None, typer.Option(help="Radius of worst-case pushes of pixels; 0 is off. [default: 8/255]")]
-Share = Annotated[float | None, typer.Option(help="Share of each batch that is corrupted. [default: 0.5]")]
+Share = Annotated[float | None, typer.Option(help="Share of each batch that is corrupted. [default: 0.2]")]
 Trained = Annotated[float | None, typer.Option(help="Of weights from a file, the share that is new. [default: 1]")]
 
 EXAMPLE = "mamba-mender train --data fashion-mnist --model vim_nano --steps 500 --out runs/fashion"

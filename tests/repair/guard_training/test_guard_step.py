@@ -12,6 +12,8 @@ from torch.testing import assert_close
 from mamba_mender._check import UserError
 from mamba_mender.repair.guard.law import Law
 from mamba_mender.repair.guard_training import GuardStep, guard_step
+from mamba_mender.repair.guard_training.state_corruption import restore_moments
+from mamba_mender.repair.guard_training.worst_push import worst_push
 from mamba_mender.training import Run, TrainConfig, classify
 
 STATES = {"adversarial_eps": 0.0}
@@ -96,6 +98,10 @@ def test_at_least_one_image_stays_clean(make_vim, make_step, make_context):
     assert make_step(model, corrupt_share=1.0)(make_context(model, count=1)).keys() == {"loss", "accuracy"}
 
 
+def test_at_least_one_image_is_corrupted(make_vim, make_step, make_context):
+    assert "corrupted" in make_step(model := make_vim(), corrupt_share=0.01)(make_context(model, count=2))
+
+
 def test_a_worse_push_of_states_hurts_more(make_vim, make_step, make_context):
     model = make_vim()
     small, large = (
@@ -110,7 +116,6 @@ def with_activity(step, factors, rest):
     states = {}
     for key, law in step.laws.items():
         value = law.law.mean + law.deviation * torch.randn(2 * rest, *law.law.mean.shape)
-        value = value * (law.activity / value.square().mean((0, 1)).sqrt())
         parts = [part * law.activity / part.square().mean((0, 1)).sqrt() for part in value.split(rest)]
         states[key] = torch.cat([part * factor for part, factor in zip(parts, factors[key], strict=True)])
     return states
@@ -118,7 +123,7 @@ def with_activity(step, factors, rest):
 
 def homeostasis(step, context, states, place):
     draw = guard_step._Draw(step, context, 12)
-    draw.place, draw.before = place, {key: value[12:] for key, value in states.items()}
+    draw.place, draw.reference = place, {key: value[12:] for key, value in states.items()}
     logs = {"loss": torch.zeros(())}
     draw._add_state_losses(logs, states, 12)
     return logs["homeostasis"].item()
@@ -156,18 +161,122 @@ def test_states_that_hardly_move_cost_nothing(make_vim, make_step, make_context)
     assert near < 1e-6 < 1e-3 < far
 
 
-def test_what_states_are_without_the_corruption_is_known_at_every_site(kind, make_vim, make_step, make_context):
+@pytest.mark.parametrize("place", [-1, 0, 1])
+def test_plasticity_is_the_distance_from_the_reference_behind_the_corruption_in_deviations(
+    place, make_vim, make_step, make_context
+):
+    step = make_step(model := make_vim())
+    draw = guard_step._Draw(step, make_context(model), 12)
+    draw.place, logs = place, {"loss": torch.zeros(())}
+    states = with_activity(step, dict.fromkeys(step.sites, (1, 1)), 12)
+    draw.reference = {
+        key: value[12:] - (at + 1) * step.laws[key].deviation for at, (key, value) in enumerate(states.items())
+    }
+    draw._add_state_losses(logs, states, 12)
+    behind = [(at + 1) ** 2 for at in range(place + 1, len(step.sites))]
+    assert logs["plasticity"].item() == pytest.approx(sum(behind) / len(behind), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["plasticity", "homeostasis"])
+def test_what_is_asked_of_states_teaches_the_model(name, make_vim, make_step, make_context):
     model = make_vim()
-    step = make_step(model, **{"corrupt_share": 0.5} | KINDS[kind] | {"adversarial_eps": 1e-6 * (kind == "pixels")})
-    context = make_context(model)
+    draw = guard_step._Draw(make_step(model, **KINDS["noise"]), make_context(model), 12)
+    draw.place = 2 if name == "homeostasis" else 1  # behind the last site there is nothing: the rest alone teaches
+    found = torch.autograd.grad(draw.losses()[name], list(model.parameters()), allow_unused=True)
+    assert sum(float(slope.abs().sum()) for slope in found if slope is not None) > 0
+
+
+@pytest.fixture
+def pushes(monkeypatch):
+    """Keep what is tried in each push, and the loss that it gave."""
+    tried = []
+
+    def spying(loss_of, start, **settings):
+        def spied(values):
+            loss = loss_of(values)
+            tried.append((values.detach(), loss.item()))
+            return loss
+
+        return worst_push(spied, start, **settings)
+
+    monkeypatch.setattr(guard_step, "worst_push", spying)
+    return tried
+
+
+def test_the_reference_of_pushed_pixels_is_the_start_of_the_push(pushes, make_vim, make_step, make_context):
+    model = make_vim()
+    step = make_step(model, state_share=0.0, adversarial_eps=0.2, push_steps=3)
+    draw = guard_step._Draw(step, make_context(model), 12)
+    draw.losses()
+    assert len(pushes) == 3
+    started, _ = guard_step.watch(model, step.sites, step.normalise(pushes[0][0]))
+    for key, value in started.items():
+        assert_close(draw.reference[key], value, rtol=1e-3, atol=1e-4)
+        assert not draw.reference[key].requires_grad
+
+
+def test_a_push_of_states_is_looked_for_through_the_repair(pushes, make_vim, make_step, make_context):
+    model = make_vim()
+    step, context = make_step(model, push_steps=3, **KINDS["push"]), make_context(model)
     draw = guard_step._Draw(step, context, 12)
     draw.losses()
-    clean, _ = guard_step.watch(model, step.sites, context.images[:12])
-    assert draw.before.keys() == clean.keys()
-    for key, value in clean.items():
-        if kind != "push":  # whose random start is a push already
-            assert_close(draw.before[key], value, rtol=1e-3, atol=1e-4)
-        assert not draw.before[key].requires_grad
+    law = step.law("embedding")
+    for number, (push, loss) in enumerate(pushes):
+        logits, states = draw._run(
+            model, context.images[:12], lambda s, p=push: restore_moments(s + p, law, step.config), 0
+        )
+        assert loss == pytest.approx(nn.functional.cross_entropy(logits, context.batch.labels[:12]).item(), rel=1e-5)
+        if number == 0:
+            assert all(torch.allclose(draw.reference[key], value, atol=1e-5) for key, value in states.items())
+
+
+@pytest.mark.parametrize("kind", ["noise", "gain"])
+def test_the_reference_of_corrupted_states_is_the_image_itself(kind, make_vim, make_step, make_context):
+    model = make_vim()
+    step, context = make_step(model, **KINDS[kind]), make_context(model)
+    draw = guard_step._Draw(step, context, 12)
+    draw.place = 0
+    draw.losses()
+    for key, value in guard_step.watch(model, step.sites, context.images[:12])[0].items():
+        assert_close(draw.reference[key], value, rtol=1e-3, atol=1e-4)
+
+
+def test_a_reference_that_nothing_is_compared_with_is_not_run(make_vim, make_step, make_context):
+    model = make_vim()
+    for place, settings in ((2, {}), (0, {"plasticity_weight": 0})):
+        draw = guard_step._Draw(make_step(model, **settings, **KINDS["noise"]), make_context(model), 12)
+        draw.place = place
+        draw.losses()
+        assert not draw.reference
+
+
+def test_what_is_said_of_the_part_is_of_the_part(make_vim, make_step, make_context):
+    model = make_vim()
+    context = make_context(model)
+    logs = make_step(model, corrupt_share=0.5, adversarial_eps=1e-7, state_share=0.0)(context)
+    for name, rows in {"corrupted": slice(12), "clean": slice(12, None)}.items():
+        logits, labels = model(context.images)[rows], context.batch.labels[rows]
+        assert_close(logs[name], nn.functional.cross_entropy(logits, labels), rtol=1e-4, atol=1e-4)
+        assert (
+            logs[{"clean": "accuracy"}.get(name, "corrupted_accuracy")] == (logits.argmax(-1) == labels).float().mean()
+        )
+    assert logs["accuracy"] != logs["corrupted_accuracy"]
+
+
+def test_weights_learn_as_they_do_in_float32_where_the_reference_is_run_in_half_precision(
+    kind, make_vim, make_step, make_context
+):
+    """The reference has no gradient, and autocast keeps the weights that it casts for it."""
+    found = []
+    for enabled in (False, True):
+        model = make_vim()
+        step, context = make_step(model, **KINDS[kind]), make_context(model)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = step(context)["loss"]
+        loss.backward()
+        found.append({name: p.grad.norm() for name, p in model.named_parameters() if p.grad is not None})
+    assert found[0].keys() == found[1].keys()
+    assert all(slope > 0 for slope in found[1].values())
 
 
 def test_what_is_drawn_depends_on_seed_and_number_alone(kind, make_vim, make_step, make_context):
@@ -263,7 +372,7 @@ def test_processes_share_what_they_see(monkeypatch):
     assert law.mean.tolist() == [[1.0], [1.0]]
 
 
-def test_a_wrapper_of_several_processes_is_looked_through(make_vim, make_step, make_context):
+def test_a_wrapper_of_several_processes_is_looked_through(kind, make_vim, make_step, make_context):
     class Wrapper(nn.Module):
         def __init__(self, module):
             super().__init__()
@@ -273,7 +382,7 @@ def test_a_wrapper_of_several_processes_is_looked_through(make_vim, make_step, m
             return self.module(images)
 
     model = make_vim()
-    step = make_step(model)
+    step = make_step(model, **KINDS[kind])
     assert isinstance(step, GuardStep)
     bare, wrapped = (step(make_context(m, number=3))["loss"].item() for m in (model, Wrapper(model)))
     assert bare == wrapped

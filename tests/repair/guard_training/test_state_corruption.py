@@ -19,7 +19,8 @@ def generator(seed=0):
 @pytest.fixture
 def states():
     scale = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)
-    return 2 + scale * torch.randn(60, 4, 3, dtype=torch.float64, generator=generator())
+    places = torch.tensor([2.0, -5.0, 7.0, 4.0], dtype=torch.float64)[:, None]
+    return places + scale * torch.randn(60, 4, 3, dtype=torch.float64, generator=generator())
 
 
 @pytest.fixture

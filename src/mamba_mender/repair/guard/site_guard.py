@@ -224,7 +224,13 @@ class SiteGuard(nn.Module):
         return found
 
     def move(self, states: Tensor, law: SiteLaw, report: SiteReport) -> Tensor:
-        """Move states, (samples, tokens, channels) in the dtype of the law, as the report says."""
+        """Move states as the report says, or leave them where it tells of no repair.
+
+        Args:
+            states: (samples, tokens, channels), in the dtype of the law.
+            law: of the site.
+            report: of these samples.
+        """
         found = report.realignment
         if found is None:
             return states

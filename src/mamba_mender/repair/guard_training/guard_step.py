@@ -1,4 +1,4 @@
-"""The training step with the guard: a part of each batch is corrupted, repaired and learned from once more."""
+"""The training step with the guard: a part of each batch is corrupted, repaired and learned from."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -40,12 +40,15 @@ class GuardStep:
 
         loss = CE(rest) + w_c CE(part) + w_p mean |u' - u|^2 / var + w_h mean log(a / a*)^2
 
-    u' are states of the part at the sites behind the corruption; u those of the same images without it, where they are
-    pushed from a random start those at the start; var and a* the running healthy variances and activities; a those of
-    the rest at all sites, and those of the part behind the corruption, each by itself. What is corrupted, how and where
-    depends on seed and step number alone, and the running statistics are saved with each checkpoint, so that a resumed
-    run goes on as if nothing had happened. Pushed pixels are not repaired: at inference the guard does not flag so
-    small a push either.
+    u' are states of the part at the sites behind the corruption, and u their reference: states of the same images by
+    themselves, uncorrupted, or where they are pushed, at the random start of the push. a are activities of the rest at
+    all sites and of the part behind the corruption, each by itself; the mean is over all of these, so the rest weighs
+    more the later the corruption. var and a* are the running healthy variances and activities. Pushed pixels are not
+    repaired: at inference the guard does not flag so small a push either.
+
+    What is corrupted, how and where depends on seed and step number alone, and the running statistics are saved with
+    each checkpoint, so that a resumed run goes on as if nothing had happened. Since the reference is a forward pass of
+    its own, layers that drop paths or normalise by the batch differ in it by that, too.
 
     Example::
 
@@ -72,8 +75,9 @@ class GuardStep:
 
     def __call__(self, context: StepContext) -> dict[str, Tensor]:
         """Compute the losses of one step, "loss" being their weighted sum."""
-        count = min(round(self.training.corrupt_share * len(context.images)), len(context.images) - 1)
-        if count == 0:
+        whole, share = len(context.images), self.training.corrupt_share
+        count = min(max(round(share * whole), 1), whole - 1)
+        if not share or count < 1:
             return classify(context)
         return _Draw(self, context, count).losses()
 
@@ -153,7 +157,7 @@ class _Draw:
         self.place = {"pixels": -1, "push": 0}.get(self.kind, place)
         self.bare: nn.Module = getattr(context.model, "module", context.model)  # of DDP's wrapper
         self.part = context.images[:count]
-        self.before: dict[str, Tensor] = {}  # states of the part without the corruption, by site
+        self.reference: dict[str, Tensor] = {}  # states, by site, that those of the corrupted part are compared with
 
     def losses(self) -> dict[str, Tensor]:
         """Run the corrupted part and the rest together."""
@@ -179,9 +183,9 @@ class _Draw:
     def _add_state_losses(self, logs: dict[str, Tensor], states: dict[str, Tensor], rest: int) -> None:
         """Add what is asked of states.
 
-        Behind the corruption those of the part are to be near what they are without it. All are to be as active as
-        healthy ones, the part behind the corruption and the rest each by itself: taken together, too much of one would
-        make up for too little of the other.
+        Behind the corruption those of the part are to be near their reference. All are to be as active as healthy ones,
+        the part behind the corruption and the rest each by itself: taken together, too much of one would make up for
+        too little of the other.
         """
         distances, penalties = [], []
         for place, key in enumerate(self.step.sites):
@@ -189,8 +193,9 @@ class _Draw:
             clean, moved = states[key].float().split([rest, self.count])
             penalties.append(homeostatic_penalty(clean, law))
             if place > self.place:
-                distances.append(((moved - self.before[key]) / law.deviation).square().mean())
                 penalties.append(homeostatic_penalty(moved, law))
+                if self.training.plasticity_weight:
+                    distances.append(((moved - self.reference[key]) / law.deviation).square().mean())
         for name, parts in {"plasticity": distances, "homeostasis": penalties}.items():
             weight = getattr(self.training, WEIGHTS[name])
             if weight:
@@ -201,7 +206,7 @@ class _Draw:
         """Push pixels, and give them normalised."""
         normalise = self.step.normalise.to(pixels.device)
         pushed = worst_push(
-            lambda values: self._loss_before(normalise(values)),
+            lambda values: self._loss_of(normalise(values)),
             pixels,
             radius=self.training.adversarial_eps,
             steps=self.training.push_steps,
@@ -217,8 +222,10 @@ class _Draw:
         seed = int(torch.randint(2**62, (1,), generator=self.generator))
         if self.kind == "push":
             return self._pushing_edit(law)
-        with torch.no_grad():
-            self._loss_before(self.part)
+        if self.training.plasticity_weight and self.place + 1 < len(self.step.sites):
+            with torch.no_grad():
+                self._loss_of(self.part)
+            torch.clear_autocast_cache()  # of weights cast without a gradient
 
         def edit(states: Tensor) -> Tensor:
             generator = torch.Generator().manual_seed(seed)
@@ -237,7 +244,7 @@ class _Draw:
             return lambda states: restore_moments(states + push.to(states), law, self.step.config)
 
         push = worst_push(
-            lambda push: self._loss_before(self.part, moved(push)),
+            lambda push: self._loss_of(self.part, moved(push)),
             law.law.mean.new_zeros(self.count, *law.law.mean.shape),
             radius=self.training.state_eps * law.deviation,
             steps=self.training.push_steps,
@@ -246,11 +253,11 @@ class _Draw:
         )
         return moved(push)
 
-    def _loss_before(self, part: Tensor, edit: Edit | None = None) -> Tensor:
-        """Run the part before it is corrupted; the states of the first run are kept."""
+    def _loss_of(self, part: Tensor, edit: Edit | None = None) -> Tensor:
+        """Run the part by itself, and give its loss; the states of the first such run are the reference."""
         logits, states = self._run(self.bare, part, edit, 0)
-        if not self.before:
-            self.before = {key: value.detach().float() for key, value in states.items()}
+        if not self.reference:
+            self.reference = {key: value.detach().float() for key, value in states.items()}
         return self.context.criterion(logits, self.context.batch.labels[: self.count])
 
     def _run(self, model: nn.Module, images: Tensor, edit: Edit | None, whole: int) -> tuple[Tensor, dict[str, Tensor]]:

@@ -20,7 +20,8 @@ COUNTS = ("push_steps", "refresh_every", "healthy_count", "bands")
 class GuardTraining:
     """Hold the settings of :func:`mamba_mender.repair.guard_training.train_guarded`.
 
-    corrupt_share: share of each batch that is corrupted, at most all but one image; 0 is plain training.
+    corrupt_share: share of each batch that is corrupted, at least one image and at most all but one, on which the
+        healthy statistics of a refresh then rest; 0 is plain training.
     corrupt_weight: of the cross-entropy on the corrupted part; that on the rest has weight 1.
     state_share: share of the steps that corrupt states, at a site drawn at random, and repair them there; the others
         push the pixels. Without adversarial_eps all of them corrupt states.
@@ -32,7 +33,8 @@ class GuardTraining:
     push_step: length of each, in radii.
     hebbian_rate: share by which the running healthy correlations move at each refresh.
     homeostatic_factor: weight of what keeps the activity of channels near the running healthy one.
-    plasticity_weight: weight of the squared distance of corrupted and repaired states from the clean ones.
+    plasticity_weight: weight of the squared distance of corrupted and repaired states from those of the same images
+        without that: uncorrupted, or where they are pushed, at the random start of the push.
     refresh_every: steps between refreshes.
     healthy_count: images on which the healthy statistics are first measured.
     bands: of token modes whose correlations the repair restores, fewer than at inference since each step pays.
