@@ -1,9 +1,9 @@
 """What each part of the robustness benchmark runs, on which models and on how many test images.
 
 Clean images and noise are judged on 10,000 images; corruptions on 2,000 for each of the fifteen, read as 400 at each
-of its five severities; attacks on 500, but AutoAttack against guarded models on 100, for want of hours; MEMO, which
-adapts to each image by itself, on 200. No attack sees more than 200 images together, which is as far back as a guard
-looks (`SPAN`).
+of its five severities, each after a warm-up of 200, and once more from the first image on ("cold"); attacks on 500, but
+AutoAttack against guarded models on 100, for want of hours; MEMO, which adapts to each image by itself, on 200. No
+attack sees more than 200 images together, which is as far back as a guard looks (`SPAN`).
 
 AutoAttack is run twice, and what both leave is reported: the standard ensemble (100 steps, 5,000 queries) through the
 gradient of the model; and, since all of it through each stand-in of a guarded model would take hours, one of 20 steps
