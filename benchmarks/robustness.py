@@ -18,6 +18,7 @@ from pathlib import Path
 
 from _robust_base import OUT, images_of
 from _robust_extras import extras_of, masking_of, mechanisms_of
+from _robust_mixed import mixed_of
 from _robust_models import models_of
 from _robust_quick import quick_models, quick_suite
 from _robust_suites import BATCH, ONCE, PARTS, Part
@@ -26,7 +27,7 @@ from _robust_summary import summarise
 from mamba_mender.data import ImageData, load_data
 from mamba_mender.stress import stress_test
 
-OTHERS = {"extras": extras_of, "masking": masking_of, "mechanisms": mechanisms_of}
+OTHERS = {"extras": extras_of, "masking": masking_of, "mechanisms": mechanisms_of, "mixed": mixed_of}
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ def test_calibrate_writes_a_guard_of_the_sites_that_are_named(run, tiny, tmp_pat
     assert list(guard.laws) == ["0.h"]
     assert guard.config.alpha == 0.05
     assert guard.card["healthy"] == 200
-    assert "200 training images and 144 held-out ones; at most 5 % of healthy images are flagged" in told
+    assert "200 training images and 144 held-out ones; on average at most 5 % of healthy images are flagged" in told
 
 
 def test_apply_counts_flips_and_writes_answers_and_states(run, tiny, tiny_guard, tmp_path):
@@ -132,6 +132,9 @@ def test_analyze_writes_what_it_measures_and_a_page(run, tiny, tiny_guard, tmp_p
         (["monitor", "--guard", "OWN", "--noise-schedule", "clean,nosy"], "--noise-schedule has no 'nosy'"),
         (["monitor", "--guard", "OWN", "--noise-schedule", "fog:x"], "must end in a number"),
         (["monitor", "--guard", "OWN", "--noise-schedule", ","], "needs a part or more"),
+        (["apply", "--guard", "OWN", "--noise-schedule", ""], "--noise-schedule '' needs a part or more"),
+        (["apply", "--guard", "OWN", "--noise-schedule", " , "], "needs a part or more"),
+        (["apply", "--guard", "OWN", "--noise-schedule", "clean,nosy"], "--noise-schedule has no 'nosy'"),
         (["monitor", "--guard", "OWN", "--images", "nowhere"], "there is no folder 'nowhere'"),
         (["analyze", "--guard", "OWN", "--noise-schedule", "fog:2.5"], "the severity of 'fog' must be 1 to 5"),
     ],

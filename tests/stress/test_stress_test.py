@@ -293,6 +293,27 @@ def test_faults_have_their_cells(digits, vim):
     assert torch.equal(result.find("vim", "fault", faults[1].label).correct, result.find("vim").correct)
 
 
+def test_a_fault_that_a_model_has_no_place_for_is_refused_before_the_folder_is_made(digits, vim, tmp_path):
+    suite = Suite(noise={}, corruptions=(), faults=[StateFault("nan", 0.1, block=9)], count_noise=20)
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    with pytest.raises(UserError, match=r"^stress_test: Vim has no state '9.h'; the nearest are \['0.h', 'embedding'"):
+        stress_test({"vim": nn.Sequential(nn.Identity(), vim)}, digits, suite, out=tmp_path / "run")
+    faults = [StateFault("nan", 0.1, block=0)]
+    suite = Suite(noise={}, corruptions=(), faults=faults, count_noise=20, count_fault=20)
+    with pytest.raises(UserError, match=r"^stress_test: Sequential has no state to hit"):
+        stress_test({"vim": vim, "linear": linear}, digits, suite, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert len(stress_test({"vim": vim}, digits, suite, out=tmp_path / "run", resume=False).cells) == 2
+
+
+def test_a_compiled_model_runs_where_no_fault_is_asked_for(planted, one_pixel):
+    compiled = torch.compile(one_pixel, backend="eager")
+    suite = Suite(noise={}, corruptions=(), count_noise=20)
+    assert stress_test({"compiled": compiled}, planted, suite).accuracy("compiled").mean == 1
+    with pytest.raises(RuntimeError, match="stress_test: a compiled model skips its taps"):
+        stress_test({"compiled": compiled}, planted, Suite(faults=[StateFault("nan", 0.1)]))
+
+
 def test_an_error_ends_the_run_and_what_was_kept_stays(planted, one_pixel, tmp_path):
     class Fails(nn.Module):
         def forward(self, images):

@@ -97,6 +97,7 @@ def test_is_json():
         ({"orders": ["sorted"]}, "unknown order 'sorted'"),
         ({"severities": [0]}, "a severity is 0, not 1 to 5"),
         ({"noise": {"gaussian": [0.0]}}, "a level of noise is 0.0"),
+        ({"attacks": [Attack("fgsm", eps=0)]}, "eps of the attacks is 0, not above 0"),
         ({"count_noise": 0, "limits": {"m": 0}}, "count_noise is 0, below 1; m is 0, below 1"),
         ({"warmup": -1}, "warmup is -1, below 0"),
         ({"batch_sizes": [0]}, "a batch size is 0"),

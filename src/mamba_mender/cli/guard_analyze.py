@@ -32,6 +32,7 @@ EXAMPLE = (
     "mamba-mender guard analyze mamba-mender-run/train/model.safetensors --guard mamba-mender-run/guard.safetensors "
     "--out mamba-mender-run/guard-analysis"
 )
+HEADS = {"before": "distance before", "proved": "proved after", "norm": "map's norm"}  # of columns, by figure
 
 
 def analyze(
@@ -141,20 +142,24 @@ def _tables(out: Path) -> list[Any]:
     repair, theory = (json.loads((out / f"{name}.json").read_text()) for name in ("repair", "theory"))
     told: list[Any] = []
     if "sites" in repair:
-        table = Table(title="States before and after their repair", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for name in ("site", "health", "distance before", "after", "restored", "proved after", "map's norm"):
-            table.add_column(name, no_wrap=True)
-        for key, site in repair["sites"].items():
-            proved = theory.get("sites", {}).get(key, {})
-            values = [site["health"], site["before"], site["after"], site["restored"]]
-            values += [proved.get("proved"), proved.get("norm")]
-            table.add_row(key, *("-" if value is None else f"{value:.2f}" for value in values))
+        names = ("health", "before", "after", "restored")
         told = [
-            table,
-            f"On {repair['samples']} images that are not clean: {100 * repair['base']:.1f} % right without the guard, "
-            f"{100 * repair['repaired']:.1f} % with it; {repair['to_right']} answers turned right, "
+            _site_table("States before and after their repair", repair["sites"], names),
+            f"The {repair['samples']} images that are not clean, by themselves: {100 * repair['base']:.1f} % right "
+            f"without the guard, {100 * repair['repaired']:.1f} % with it; {repair['to_right']} answers turned right, "
             f"{repair['to_wrong']} wrong.",
         ]
+    if "sites" in theory:
+        names = ("before", "after", "proved", "norm")
+        told.append(_site_table("Moments in the last of these batches: measured, and proved", theory["sites"], names))
     if "missing" in theory:
         told.append(f"The theory was not measured: {theory['missing']}")
     return told
+
+
+def _site_table(title: str, sites: dict[str, dict[str, Any]], names: tuple[str, ...]) -> Table:
+    """Lay out figures of each site under their names."""
+    table = Table("site", *(HEADS.get(name, name) for name in names), title=title, box=box.SIMPLE_HEAD)
+    for key, site in sites.items():
+        table.add_row(key, *("-" if site[name] is None else f"{site[name]:.2f}" for name in names))
+    return table

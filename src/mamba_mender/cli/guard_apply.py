@@ -44,21 +44,22 @@ def apply(
     Each part of the schedule is judged by itself; the guard forgets what it learned before each.
     """
     from mamba_mender._check import UserError
-    from mamba_mender.cli.guard_stream import guard_of, image_stream
+    from mamba_mender.cli.guard_stream import guard_of, image_stream, schedule_words
     from mamba_mender.cli.stress_models import take_tested
     from mamba_mender.cli.threads import suited_threads
 
     if states is not None and states.suffix != ".safetensors":
         raise UserError(f"guard apply: --states must end in .safetensors, got {str(states)!r}.")
+    words = schedule_words(schedule)
     tested = take_tested("guard apply", model, data, limit=None, skip_bad=skip_bad)
     guarded = guard_of(tested, guard)
     most = min(count, len(getattr(tested.data, split)))
     how = {"split": split, "noise": noise, "count": most, "batch_size": batch_size, "seed": seed}
     parts, kept = {}, {}
     with suited_threads(tested.data.img_size):
-        for number, word in enumerate(part for part in schedule.split(",") if part.strip()):
+        streams = [image_stream(tested, schedule=word, **how) for word in words]  # all are read before one is run
+        for number, stream in enumerate(streams):
             guarded.reset()
-            stream = image_stream(tested, schedule=word, **how)
             title, found = judge(
                 tested.on_pixels(), tested.on_pixels(guarded), guarded, stream, states=states is not None
             )

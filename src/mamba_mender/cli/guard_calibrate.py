@@ -70,8 +70,10 @@ def calibrate(
     console.print(tested.data.description, table, highlight=False)
     card = guard.card
     console.print(
-        f"Measured on {card['healthy']} training images and {card['held_out']} held-out ones; at most "
-        f"{100 * settings.alpha:g} % of healthy images are flagged. The guard is {path}.",
+        f"Measured on {card['healthy']} training images and {card['held_out']} held-out ones; on average "
+        f"at most {100 * settings.alpha:g} % of healthy images are flagged. The guard is {path}.",
+        *guard.gaps(),
+        sep="\n",
         highlight=False,
         soft_wrap=True,
     )

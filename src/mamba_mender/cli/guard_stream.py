@@ -77,10 +77,24 @@ def image_stream(
     """
     if folder is not None:
         return _of_folder(tested, folder, count, batch_size)
-    parts = [_part(word.strip(), noise) for word in schedule.split(",") if word.strip()]
-    if not parts or count < len(parts):
-        raise UserError(f"guard: --noise-schedule {schedule!r} needs a part or more, and an image for each.")
+    parts = [_part(word, noise) for word in schedule_words(schedule, most=count)]
     return _of_split(tested, split, parts, count, batch_size, seed)
+
+
+def schedule_words(schedule: str, *, most: int | None = None) -> list[str]:
+    """Split a schedule into its parts.
+
+    Args:
+        schedule: see the option.
+        most: parts that there may be: as many as there are images; any number if omitted.
+
+    Raises:
+        UserError: there is no part, or one without an image.
+    """
+    words = [word.strip() for word in schedule.split(",") if word.strip()]
+    if not words or (most is not None and most < len(words)):
+        raise UserError(f"guard: --noise-schedule {schedule!r} needs a part or more, and an image for each.")
+    return words
 
 
 def _part(word: str, noise: float) -> tuple[str, str, float]:

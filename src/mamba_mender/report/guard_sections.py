@@ -59,9 +59,10 @@ def repair_section(told: Mapping[str, Any], figures: Path) -> Section:
     if "sites" not in told:
         return Section("repair", "Repair", title, missing=[f"Not measured: {told['missing']}."])
     said = [
-        f"On {told['samples']} images that are not clean, {percent(told['flagged'])} were flagged. The bare model "
-        f"gets {percent(told['base'])} right, the guarded one {percent(told['repaired'])}: {told['to_right']} answers "
-        f"turned right and {told['to_wrong']} wrong; {told['changed']} differ at all."
+        f"The {told['samples']} images that are not clean were shown once more, by themselves; "
+        f"{percent(told['flagged'])} were repaired. The bare model gets {percent(told['base'])} right, the guarded one "
+        f"{percent(told['repaired'])}: {told['to_right']} answers turned right and {told['to_wrong']} wrong; "
+        f"{told['changed']} differ at all."
     ]
     if sum(told.get("elsewhere", {}).values()):
         places = ", ".join(f"{count} at {key}" for key, count in told["elsewhere"].items() if count)

@@ -13,6 +13,7 @@ from mamba_mender.data import ImageSet
 from mamba_mender.stress.cell import Cell
 from mamba_mender.stress.cell_files import CellFolder
 from mamba_mender.stress.cell_result import CellResult
+from mamba_mender.stress.faults.state_fault import find_faulty
 from mamba_mender.stress.pixels import Pixels, image_order, perturbed_pixels
 from mamba_mender.stress.run_cell import run_cell
 from mamba_mender.stress.settings import cell_mark, describe
@@ -58,8 +59,9 @@ def stress_test(
         A :class:`StressResult`.
 
     Raises:
-        UserError: there is no model or image; the folder holds a run of other settings, models or images; a model
-            stays changed after its reset; several processes have no folder to share.
+        UserError: there is no model or image; a model lacks a state that a fault is meant for; the folder holds a run
+            of other settings, models or images; a model stays changed after its reset; several processes have no
+            folder to share.
 
     Example:
         >>> from mamba_mender.data import load_data
@@ -116,6 +118,8 @@ def _check(
         )
     if lacking := sorted({source for a in suite.attacks if (source := a.source) and source not in models}):
         raise UserError(f"stress_test: attacks start from {lacking}, but the models are {sorted(models)}; add them.")
+    for model in models.values() if suite.faults else ():
+        find_faulty(model, suite.faults, where="stress_test")  # now, and not when a folder is there
     if not alone:
         raise UserError("stress_test: several processes share their cells in a folder; give one as out.")
 

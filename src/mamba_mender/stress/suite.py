@@ -142,6 +142,7 @@ def _check_numbers(suite: Suite) -> None:
     wrong += [f"a translation is {share}, beyond the whole side" for share in suite.translations if abs(share) > 1]
     wrong += [f"a batch size is {size}, below 1" for size in suite.batch_sizes if size < 1]
     wrong += [f"stream_noise has {level}, below 0" for level in suite.stream_noise if level < 0]
+    wrong += [f"eps of the attacks is {eps:g}, not above 0" for eps in {a.eps for a in suite.attacks} if eps <= 0]
     wrong += [f"imbalance is {suite.imbalance}, below 1"] * (suite.imbalance < 1)
     counts = {part.name: getattr(suite, part.name) for part in fields(suite) if part.name.startswith("count_")}
     wrong += [f"{name} is {count}, below 1" for name, count in (counts | dict(suite.limits)).items() if count < 1]

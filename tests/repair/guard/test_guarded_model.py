@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from mamba_mender._check import UserError
 from mamba_mender.models import Vim
 from mamba_mender.repair.guard import GuardConfig, GuardedModel, StateGuard, site_guard
 from mamba_mender.repair.guard.law import law_of, wasserstein
@@ -334,6 +335,16 @@ def test_a_compiled_model_is_refused(guard, trained):
     guarded.model = torch.compile(trained, backend="eager")
     with pytest.raises(RuntimeError, match=r"GuardedModel the model before torch\.compile"):
         guarded(torch.zeros(1, 1, 8, 8))
+
+
+def test_an_empty_batch_is_refused_and_leaves_no_trace(shifted, test_set):
+    before, health = shifted.snapshot(), shifted.last_health
+    for given in ({"args": (test_set[0][:0],)}, {"kwargs": {"images": test_set[0][:0]}}):
+        with pytest.raises(UserError, match=r"the batch is empty, of shape \(0, 1, 8, 8\); pass one sample or more"):
+            shifted(*given.get("args", ()), **given.get("kwargs", {}))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in shifted.snapshot().items())
+    assert shifted.last_health is health
+    assert run(shifted, test_set[0][:1]).shape == (1, 10)
 
 
 def test_no_tap_is_left_behind(guarded, trained, test_set):

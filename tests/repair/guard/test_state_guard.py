@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -5,6 +7,7 @@ from safetensors.torch import save_file
 from mamba_mender._check import UserError
 from mamba_mender.models import Vim
 from mamba_mender.repair.guard import GuardConfig, StateGuard
+from mamba_mender.repair.guard.health import false_alarm_weights
 from mamba_mender.repair.guard.state_guard import default_sites
 
 
@@ -37,6 +40,23 @@ def test_a_third_is_set_apart_where_nothing_is_held_out(trained, test_set):
     )
     assert found.card["healthy"] == 240
     assert found.card["held_out"] == 119
+
+
+def test_it_says_what_too_few_held_out_samples_leave_unjudged(guard):
+    first = next(iter(guard.laws.values()))
+    count, keys = first.gauge.scores.shape[1], len(guard.laws)
+    edge = 1 / ((count + 1) * 0.25)  # what the least p-value comes to at the first site's distance
+    few, enough = (guard.with_config(alpha=first.rarity + factor * edge).gaps() for factor in (0.9, 1.1))
+    assert few[0].startswith(f"With {count} held-out samples health is told by the distance at 'embedding' alone")
+    assert not any("alone" in sentence for sentence in enough)
+    needed = int(few[0].rpartition(" ")[2].rstrip("."))
+    alpha = first.rarity + 0.9 * edge
+    weights = [false_alarm_weights(keys, n, alpha - 1 / (n + 1))[0][-1] for n in (needed - 1, needed)]
+    assert weights[0] == 0 < weights[1]
+    unwatched = "mean of a stream is not watched"
+    assert (unwatched in " ".join(enough)) == (not first.drift_limit.isfinite())
+    laws = {key: replace(law, drift_limit=torch.tensor(float("inf"))) for key, law in guard.laws.items()}
+    assert unwatched in " ".join(replace(guard, laws=laws).gaps())
 
 
 def test_other_weights_are_refused(guard):

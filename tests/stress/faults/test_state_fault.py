@@ -276,9 +276,27 @@ class TestRefuses:
             StateFault(**({"kind": "nan", "rate": 0.1} | settings))
 
     def test_a_state_that_the_model_lacks(self, vim):
-        with pytest.raises(UserError, match=r"Vim has no state '7.c.forward'; it has \['embedding', '0.c.backward'"):
+        with pytest.raises(UserError, match=r"Vim has no state '7.c.forward'; the nearest are \['1.c.forward', '0.c.f"):
             state_fault(vim, StateFault("nan", 0.1, state="c", block=7, direction="forward")).__enter__()
         assert untouched(vim)
+
+    @pytest.mark.parametrize(
+        ("fault", "told"),
+        [
+            ({"block": 9}, r"'9.h'; the nearest are \['1.h', '0.h', 'embedding'\]\.$"),
+            (
+                {"state": "y", "direction": "forward"},
+                r"'\*.y.forward'; the nearest are \['0.y', '1.y', '0.c.forward'\]",
+            ),
+            (
+                {"state": "state", "block": 2},
+                r"'2.state'; the nearest are \['1.state.backward', '1.state.forward', '0.s",
+            ),
+        ],
+    )
+    def test_a_place_is_named_by_the_model_inside_and_few_others_beside_it(self, vim, fault, told):
+        with pytest.raises(UserError, match=f"^state_fault: Vim has no state {told}"):
+            state_fault(nn.Sequential(nn.Identity(), vim), StateFault("nan", 0.1, **fault)).__enter__()
 
     def test_a_model_without_states(self):
         with pytest.raises(UserError, match="Linear has no state to hit; pass a model that `record` takes"):

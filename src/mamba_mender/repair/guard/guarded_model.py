@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mamba_mender._check import UserError
 from mamba_mender.repair.guard.config import GuardConfig
 from mamba_mender.repair.guard.fault_law import FaultLaw
 from mamba_mender.repair.guard.fault_watch import FaultWatch
@@ -72,8 +73,13 @@ class GuardedModel(nn.Module):
         site_places(model, {*laws, *faults})  # refuses sites that are not there
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the model on its own arguments; gives what it gives."""
+        """Run the model on its own arguments; gives what it gives.
+
+        Raises:
+            UserError: the batch, which is the first tensor of the arguments, has no sample.
+        """
         refuse_compiled("GuardedModel", self.model)
+        _refuse_empty(args, kwargs)
         places = site_places(self.model, [_unescape(key) for key in {**self.sites, **self.watches}])
         passage = Passage(self._weights[0], self.vigilance, self.drift, self._held, self.softness, self.keep_states)
         passage.measure_weights, passage.mends = self._weights[1], self.config.mend_faults
@@ -214,6 +220,12 @@ def site_places(model: nn.Module, keys: Any) -> Places:
     modules = {point.module for point in points.values()}
     sites = {name: site for name, site in found.sites.items() if site.module in modules}
     return Places(sites, {name: found.keys[name] for name in sites}, points)
+
+
+def _refuse_empty(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    batch = next((given for given in (*args, *kwargs.values()) if isinstance(given, Tensor)), None)
+    if batch is not None and batch.shape[:1] == (0,):
+        raise UserError(f"GuardedModel: the batch is empty, of shape {tuple(batch.shape)}; pass one sample or more.")
 
 
 def _least(health: list[Tensor]) -> Tensor | None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from mamba_mender._files import write_atomic
 from mamba_mender.data import ImageSet, Normalise
 from mamba_mender.repair.guard.calibrate import Inputs, measure_laws
 from mamba_mender.repair.guard.config import GuardConfig
+from mamba_mender.repair.guard.drift import BLOCKS, LEAST
 from mamba_mender.repair.guard.fault_law import FaultLaw
 from mamba_mender.repair.guard.guarded_model import GuardedModel, site_places
+from mamba_mender.repair.guard.health import WEIGHTS, false_alarm_weights, site_weights
 from mamba_mender.repair.guard.site_law import SiteLaw
+from mamba_mender.repair.guard.vigilance import SPAN
 from mamba_mender.taps.find_places import find_places
 
 DEFAULT = GuardConfig()
@@ -150,6 +154,24 @@ class StateGuard:
         if "bands" in settings:
             raise ValueError("StateGuard.with_config: bands are measured; calibrate again for another number.")
         return replace(self, config=replace(self.config, **settings))
+
+    def gaps(self) -> list[str]:
+        """Say in sentences what is not judged because too few samples were held out; an empty list if all is."""
+        keys, first = list(self.laws), next(iter(self.laws.values()))
+        count, alpha = first.gauge.scores.shape[1], self.config.alpha - first.rarity
+        found = []
+        if false_alarm_weights(len(keys), count, alpha)[1][1] == 0:
+            needed = ceil((1 / (site_weights(len(keys))[0] * WEIGHTS[0]) + 1) / self.config.alpha) - 1
+            found.append(
+                f"With {count} held-out samples health is told by the distance at {keys[0]!r} alone; other sites and "
+                f"measures, whose health stays 1 but for faults, need {needed}."
+            )
+        if not first.drift_limit.isfinite():
+            found.append(
+                f"The mean of a stream is not watched: that takes {BLOCKS} blocks of held-out samples, of {LEAST} to "
+                f"{SPAN} each, all classes together or one."
+            )
+        return found
 
     def save(self, path: Path | str) -> Path:
         """Write the guard as safetensors, its card inside.

@@ -1,7 +1,7 @@
 """Faults in the states of a model, at a rate per layer."""
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 
@@ -20,6 +20,7 @@ from mamba_mender.taps.state_key import DIRECTIONS, EMBEDDING, STATES, StateKey
 
 KINDS = ("bit_flip", "nan", "inf", "stuck", "zero", "gaussian")
 RECURRENT = "state"  # what a scan carries from token to token
+NEAREST = 3  # states that are named in place of one that is not there
 
 
 @dataclass(frozen=True)
@@ -121,12 +122,7 @@ def state_fault(model: nn.Module, *faults: StateFault, seed: int = 0) -> Iterato
         >>> bool(answer.isnan().all()), 0.4 < hits.share("3.h") < 0.6
         (True, True)
     """
-    refuse_compiled("state_fault", model)
-    places = find_places(tapped_part(model))
-    by_key: dict[StateKey, list[tuple[int, StateFault]]] = {}
-    for number, fault in enumerate(faults):
-        for key in _keys(fault, places, type(model).__name__):
-            by_key.setdefault(key, []).append((number, fault))
+    places, by_key = find_faulty(model, faults)
     hits = FaultHits()
     kept = _places_of(by_key, places)
     tap = FaultTap(by_key, kept, hits, seed)
@@ -139,7 +135,34 @@ def state_fault(model: nn.Module, *faults: StateFault, seed: int = 0) -> Iterato
         )
 
 
-def _keys(fault: StateFault, places: Places, kind: str) -> list[StateKey]:
+def find_faulty(
+    model: nn.Module, faults: Sequence[StateFault], *, where: str = "state_fault"
+) -> tuple[Places, dict[StateKey, list[tuple[int, StateFault]]]]:
+    """Find the states of a model that faults are meant for; nothing runs.
+
+    Args:
+        model: as for :func:`state_fault`.
+        faults: in the order in which they are applied.
+        where: who asks, for messages.
+
+    Returns:
+        All places of the model; and the faults with their numbers, by the state that they hit.
+
+    Raises:
+        UserError: the model has no such state or block.
+        RuntimeError: the model is compiled.
+    """
+    refuse_compiled(where, model)
+    part = tapped_part(model)
+    places = find_places(part)
+    by_key: dict[StateKey, list[tuple[int, StateFault]]] = {}
+    for number, fault in enumerate(faults):
+        for key in _keys(fault, places, f"{where}: {type(part).__name__}"):
+            by_key.setdefault(key, []).append((number, fault))
+    return places, by_key
+
+
+def _keys(fault: StateFault, places: Places, who: str) -> list[StateKey]:
     """List the states that a fault is meant for.
 
     Raises:
@@ -157,11 +180,21 @@ def _keys(fault: StateFault, places: Places, kind: str) -> list[StateKey]:
             filter(None, ("*" if fault.block is None else str(fault.block), fault.state, fault.direction))
         )
         raise UserError(
-            f"state_fault: {kind} has no state {wanted!r}; it has {[str(key) for key in sorted(known)]}."
+            f"{who} has no state {wanted!r}; the nearest are {_nearest(fault, known)}."
             if known
-            else f"state_fault: {kind} has no state to hit; pass a model that `record` takes."
+            else f"{who} has no state to hit; pass a model that `record` takes."
         )
     return found
+
+
+def _nearest(fault: StateFault, known: Collection[StateKey]) -> list[str]:
+    """Name a few states like the one that a fault is meant for: of the same letter before others, then by block."""
+
+    def distance(key: StateKey) -> tuple[bool, bool, int]:
+        blocks = 0 if fault.block is None else abs(key.block - fault.block)
+        return key.state != fault.state, fault.direction not in ("", key.direction), blocks
+
+    return [str(key) for key in sorted(sorted(known), key=distance)[:NEAREST]]
 
 
 def _places_of(chosen: Collection[StateKey], places: Places) -> Places:
