@@ -26,8 +26,9 @@ PAIRED = (
     "best peer is the one that the guard beats by least. AutoAttack is measured in part: against guarded models on 100 "
     "images of the first seed, where 500 of three seeds were asked for, and what was trained with its guard met the "
     "shorter ensemble alone, as did the bare model beside it; so its two rows are no more than that. Peers far from "
-    "the best, other levels of noise, MEMO and the ablation are of the first seed, C&W is of the bare model alone, all "
-    "for want of hours: this run took more than five, where three were asked for."
+    "the best, other levels of noise, MEMO, the ablation and C&W against guarded models are of the first seed, and "
+    "corruptions were run on peers far from the best without a warm-up alone; all for want of hours: this run took "
+    "more than five, where three were asked for."
 )
 
 
