@@ -102,10 +102,6 @@ WHY: dict[str, dict[str, str]] = {
             "maps of the repair are nearly those of the bare model, so that its gradient is of use with the statistics "
             "held constant, the strongest way, and even without the guard. More robustness has to be trained."
         ),
-        "AutoAttack, trained": (
-            "Not measured on these weights, for want of time; those of an earlier training, which corrupted more, kept "
-            "34 points more than the bare model on 100 images of the first seed."
-        ),
         "inference time, all samples repaired": (
             "The goal is met on healthy batches, where the guard only looks. Where all 64 samples are repaired at "
             "all guarded places, each of their states is written in token modes, mapped band by band and written back."
