@@ -239,9 +239,9 @@ def masking(rows: Sequence[Row]) -> str:
         for check in row["checks"]
         if not check["passed"]
     ]
-    count = len({(row["seed"], row["model"]) for row in rows})
-    said = f"Checks for masked gradients, {count} models, {len(rows[0]['checks'])} checks each: "
-    return said + ("all passed." if not failed else "failed: " + " ".join(failed))
+    names = ", ".join(f"{row['model']} (seed {row['seed']}, {len(row['checks'])} checks)" for row in rows)
+    said = f"Checks for masked gradients, PGD-20 on the first 100 images, of {names}: "
+    return said + ("all passed." if not failed else "all passed but " + "; ".join(failed) + ".")
 
 
 def interval(row: Row) -> str:
