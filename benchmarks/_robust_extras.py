@@ -22,7 +22,7 @@ IMAGES, CHECKED = 2000, 100
 
 def extras_of(seed: int, data: ImageData, out: Path) -> dict[str, Any]:
     """Measure a seed's outputs and faults, or read what was measured."""
-    return _kept(out / f"extras-{seed}.json", lambda: _measured(seed, data, out))
+    return kept(out / f"extras-{seed}.json", lambda: _measured(seed, data, out))
 
 
 def _measured(seed: int, data: ImageData, out: Path) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def _measured(seed: int, data: ImageData, out: Path) -> dict[str, Any]:
 
 def masking_of(seed: int, data: ImageData, out: Path) -> list[dict[str, Any]]:
     """Check a seed's models for masked gradients, or read what was found."""
-    return _kept(out / f"masking-{seed}.json", lambda: _checked(seed, data, out))
+    return kept(out / f"masking-{seed}.json", lambda: _checked(seed, data, out))
 
 
 def _checked(seed: int, data: ImageData, out: Path) -> list[dict[str, Any]]:
@@ -52,7 +52,7 @@ def _checked(seed: int, data: ImageData, out: Path) -> list[dict[str, Any]]:
 
 def mechanisms_of(seed: int, data: ImageData, out: Path) -> list[dict[str, Any]]:
     """Remove each mechanism of a seed's guard on streams under noise, or read what that gave."""
-    return _kept(out / f"mechanisms-{seed}.json", lambda: _without_each(seed, data, out))
+    return kept(out / f"mechanisms-{seed}.json", lambda: _without_each(seed, data, out))
 
 
 def _without_each(seed: int, data: ImageData, out: Path) -> list[dict[str, Any]]:
@@ -66,7 +66,7 @@ def _without_each(seed: int, data: ImageData, out: Path) -> list[dict[str, Any]]
     return [row.to_dict() for row in ablate_guard(guard, base, streams)]
 
 
-def _kept(path: Path, measure: Callable[[], Any]) -> Any:
+def kept(path: Path, measure: Callable[[], Any]) -> Any:
     """Read what a file holds; where there is none, measure it and write it."""
     if not path.is_file():
         write_atomic(path, json.dumps(measure(), indent=1).encode())

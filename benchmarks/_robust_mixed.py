@@ -1,15 +1,13 @@
 """Bad images among healthy ones, and the first of a stream: where a guard of streams has little to go by."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from _robust_extras import guarded_reset
+from _robust_extras import guarded_reset, kept
 from _robust_models import models_of
 from torch import Tensor, nn
 
-from mamba_mender._files import write_atomic
 from mamba_mender.data import ImageData, add_noise
 
 SHARES = (0.01, 0.02, 0.05, 0.1)  # of the images that are noisy
@@ -20,12 +18,12 @@ LEVEL = 0.3
 
 def mixed_of(seed: int, data: ImageData, out: Path) -> dict[str, Any]:
     """Measure a seed's guard on noisy images among clean ones, and on the first images of noisy streams; or read it."""
-    path = out / f"mixed-{seed}.json"
-    if not path.is_file():
-        models = models_of(seed, data, ("none", "guard"), out)
-        found = {"among": [_among(models, data, share) for share in SHARES], "first": _first(models, data)}
-        write_atomic(path, json.dumps({"seed": seed} | found, indent=1).encode())
-    return json.loads(path.read_text())
+    return kept(out / f"mixed-{seed}.json", lambda: _measured(seed, data, out))
+
+
+def _measured(seed: int, data: ImageData, out: Path) -> dict[str, Any]:
+    models = models_of(seed, data, ("none", "guard"), out)
+    return {"seed": seed, "among": [_among(models, data, share) for share in SHARES], "first": _first(models, data)}
 
 
 def _among(models: dict[str, nn.Module], data: ImageData, share: float) -> dict[str, Any]:

@@ -69,8 +69,7 @@ def robustness_parts(results: dict[str, Any]) -> list[str]:
     }.items():
         if name in tables:
             parts += [words, grid(tables[name]), ways(tables[name])]
-        if name == "trained" and name in tables:
-            parts += [shares(results["trained_shares"])]
+            parts += [shares(results["trained_shares"])] if name == "trained" else []
     parts += [mixed(results.get("mixed", []))]
     if "ablation" in tables:
         parts += ["Parts of the guard removed, noise 0.3:", streams(tables["ablation"])]
